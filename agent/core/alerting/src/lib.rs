@@ -1,0 +1,1 @@
+//! Alert routing: route tree, grouping, notification log; step(now, event) gives actions.

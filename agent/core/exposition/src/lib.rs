@@ -1,0 +1,1 @@
+//! The text formats that targets expose: read and write.

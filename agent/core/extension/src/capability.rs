@@ -1,0 +1,35 @@
+//! Capabilities: what an extension wants, and what the user has granted.
+//!
+//! A call needs both. The empty set means *nothing*, on either side.
+
+/// Used for wants (as the plugin declares them) and for grants (as `narthex.yml` gives them).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub files: Vec<FileAccess>,
+    pub http: Vec<HttpAccess>,
+    /// Names of environment variables.
+    pub env: Vec<String>,
+    /// Facts about the machine: CPU, memory, disks, networks, host name.
+    pub system: bool,
+    /// PromQL queries against the agent's own store.
+    pub query: bool,
+}
+
+impl Capabilities {
+    pub fn is_empty(&self) -> bool {
+        *self == Capabilities::default()
+    }
+}
+
+/// Reading below a path. `/proc` grants the folder and all below it; a `*` stands for any run of
+/// characters but `/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileAccess {
+    pub path: String,
+}
+
+/// Requests to URLs that match, as `https://api.example.com/v1/*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpAccess {
+    pub url: String,
+}

@@ -1,0 +1,328 @@
+//! Label sets: the identity of a series, a target or an alert.
+//!
+//! A [`Labels`] is immutable and cheap to clone. Names and values are shared strings, so a label
+//! set derived from another one (by relabelling, grouping or dropping labels) copies no text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use xxhash_rust::xxh64::Xxh64;
+
+use crate::METRIC_NAME;
+
+/// One name with its value.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Label {
+    pub name: Arc<str>,
+    pub value: Arc<str>,
+}
+
+/// A set of labels, sorted by name, each name once, no value empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<[Label]>);
+
+impl Labels {
+    pub fn empty() -> Self {
+        Labels(Arc::from([]))
+    }
+
+    /// From pairs in any order. A later pair replaces an earlier one of the same name; empty values
+    /// are left out, as a label with an empty value is the same as no label.
+    pub fn from_pairs<N: Into<Arc<str>>, V: Into<Arc<str>>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name, value);
+        }
+        builder.build()
+    }
+
+    /// From labels that are known to be sorted by name, without duplicates or empty values.
+    pub fn from_sorted(labels: Vec<Label>) -> Self {
+        debug_assert!(labels.windows(2).all(|w| w[0].name < w[1].name));
+        debug_assert!(labels.iter().all(|l| !l.value.is_empty()));
+        Labels(labels.into())
+    }
+
+    /// The value of `name`, if the set has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_shared(name).map(|value| &**value)
+    }
+
+    /// As [`Labels::get`], but the shared string itself.
+    pub fn get_shared(&self, name: &str) -> Option<&Arc<str>> {
+        let at = self
+            .0
+            .binary_search_by(|label| (*label.name).cmp(name))
+            .ok()?;
+        Some(&self.0[at].value)
+    }
+
+    /// The value of `name`, or "" where the set lacks it: what a matcher compares with.
+    pub fn value_or_empty(&self, name: &str) -> &str {
+        self.get(name).unwrap_or("")
+    }
+
+    pub fn metric_name(&self) -> Option<&str> {
+        self.get(METRIC_NAME)
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Label> {
+        self.0.iter()
+    }
+
+    pub fn as_slice(&self) -> &[Label] {
+        &self.0
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The labels for which `keep` holds.
+    pub fn filtered(&self, mut keep: impl FnMut(&Label) -> bool) -> Labels {
+        if self.0.iter().all(&mut keep) {
+            return self.clone();
+        }
+        Labels(self.0.iter().filter(|l| keep(l)).cloned().collect())
+    }
+
+    pub fn without(&self, name: &str) -> Labels {
+        self.filtered(|label| &*label.name != name)
+    }
+
+    pub fn without_metric_name(&self) -> Labels {
+        self.without(METRIC_NAME)
+    }
+
+    pub fn with(&self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Labels {
+        let mut builder = LabelsBuilder::from(self);
+        builder.set(name, value);
+        builder.build()
+    }
+
+    /// A 64-bit fingerprint, the same on every machine and run.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = Xxh64::new(0);
+        for label in self.iter() {
+            hasher.update(label.name.as_bytes());
+            hasher.update(&[0xff]);
+            hasher.update(label.value.as_bytes());
+            hasher.update(&[0xff]);
+        }
+        hasher.digest()
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Labels::empty()
+    }
+}
+
+/// Braces around `name="value"` pairs, the metric name among them as `__name__`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, label) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write_label_name(f, &label.name)?;
+            f.write_str("=")?;
+            write_quoted(f, &label.value)?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A label set while it is being changed.
+#[derive(Clone, Debug, Default)]
+pub struct LabelsBuilder {
+    /// Sorted by name; a value may be empty until `build`.
+    labels: Vec<Label>,
+}
+
+impl LabelsBuilder {
+    /// Sets `name`; an empty value removes it.
+    pub fn set(&mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> &mut Self {
+        let (name, value) = (name.into(), value.into());
+        match self.labels.binary_search_by(|label| label.name.cmp(&name)) {
+            Ok(at) if value.is_empty() => {
+                self.labels.remove(at);
+            }
+            Ok(at) => self.labels[at].value = value,
+            Err(_) if value.is_empty() => {}
+            Err(at) => self.labels.insert(at, Label { name, value }),
+        }
+        self
+    }
+
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        if let Ok(at) = self
+            .labels
+            .binary_search_by(|label| (*label.name).cmp(name))
+        {
+            self.labels.remove(at);
+        }
+        self
+    }
+
+    pub fn retain(&mut self, keep: impl FnMut(&Label) -> bool) -> &mut Self {
+        self.labels.retain(keep);
+        self
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self
+            .labels
+            .binary_search_by(|label| (*label.name).cmp(name))
+            .ok()?;
+        Some(&self.labels[at].value)
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Label> {
+        self.labels.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    pub fn build(self) -> Labels {
+        Labels(self.labels.into())
+    }
+}
+
+impl From<&Labels> for LabelsBuilder {
+    fn from(labels: &Labels) -> Self {
+        LabelsBuilder {
+            labels: labels.0.to_vec(),
+        }
+    }
+}
+
+/// A label name under the UTF-8 scheme: anything but the empty string.
+pub fn is_valid_label_name_utf8(name: &str) -> bool {
+    !name.is_empty()
+}
+
+/// A label name under the legacy scheme: `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub fn is_legacy_label_name(name: &str) -> bool {
+    is_legacy(name, false)
+}
+
+/// A metric name under the legacy scheme: `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    is_legacy(name, true)
+}
+
+fn is_legacy(name: &str, colon: bool) -> bool {
+    let ok = |c: u8| c.is_ascii_alphabetic() || c == b'_' || (colon && c == b':');
+    let bytes = name.as_bytes();
+    match bytes.split_first() {
+        None => false,
+        Some((&first, rest)) => ok(first) && rest.iter().all(|&c| ok(c) || c.is_ascii_digit()),
+    }
+}
+
+/// Writes a label name, quoted where it is not a legacy one.
+pub fn write_label_name(f: &mut impl fmt::Write, name: &str) -> fmt::Result {
+    if is_legacy_label_name(name) {
+        f.write_str(name)
+    } else {
+        write_quoted(f, name)
+    }
+}
+
+/// Writes `text` in double quotes with Go's escapes (`strconv.Quote`).
+pub fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' => f.write_str("\\\"")?,
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            '\r' => f.write_str("\\r")?,
+            '\t' => f.write_str("\\t")?,
+            '\u{7}' => f.write_str("\\a")?,
+            '\u{8}' => f.write_str("\\b")?,
+            '\u{c}' => f.write_str("\\f")?,
+            '\u{b}' => f.write_str("\\v")?,
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
+}
+
+/// `text` in double quotes with Go's escapes.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    // Writing into a String does not fail.
+    let _ = write_quoted(&mut out, text);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_sorts_replaces_and_drops_empty_values() {
+        let labels = Labels::from_pairs([
+            ("b", "2"),
+            ("a", "1"),
+            ("b", "3"),
+            ("c", ""),
+            ("__name__", "x"),
+        ]);
+        assert_eq!(labels.to_string(), r#"{__name__="x", a="1", b="3"}"#);
+        assert_eq!(labels.get("a"), Some("1"));
+        assert_eq!(labels.get("c"), None);
+        assert_eq!(
+            labels.without_metric_name().to_string(),
+            r#"{a="1", b="3"}"#
+        );
+        assert_eq!(labels.with("a", "").len(), 2);
+    }
+
+    #[test]
+    fn quotes_what_is_no_legacy_name_and_escapes_values() {
+        let labels = Labels::from_pairs([("a.b", "x\"\\\n")]);
+        assert_eq!(labels.to_string(), r#"{"a.b"="x\"\\\n"}"#);
+    }
+
+    #[test]
+    fn fingerprints_tell_the_borders_of_names_and_values_apart() {
+        let ab = Labels::from_pairs([("a", "bc")]);
+        let other = Labels::from_pairs([("ab", "c")]);
+        assert_ne!(ab.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn legacy_names() {
+        for (name, label, metric) in [
+            ("a_1", true, true),
+            ("1a", false, false),
+            ("a:b", false, true),
+            ("", false, false),
+        ] {
+            assert_eq!(
+                (is_legacy_label_name(name), is_legacy_metric_name(name)),
+                (label, metric)
+            );
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The words every other part speaks: labels, matchers, samples, histograms, metric families,
+//! target groups, durations and how numbers are written.
+//!
+//! Keeps true: a [`Labels`] is sorted by name, holds each name once and no empty value; times are
+//! milliseconds since 1970 (`_ms` last in the name). Knows nothing of files, networks, clocks or
+//! YAML.
+
+pub mod cancel;
+pub mod duration;
+pub mod family;
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod number;
+pub mod regexp;
+pub mod sample;
+pub mod target;
+
+pub use cancel::{CancelReason, CancelToken};
+pub use family::{Metric, MetricFamily, MetricType, MetricValue};
+pub use histogram::Histogram;
+pub use labels::{Label, Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use regexp::Regexp;
+pub use sample::{STALE_NAN, Sample, SampleValue, is_stale_nan};
+pub use target::TargetGroup;
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";

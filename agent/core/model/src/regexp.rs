@@ -1,0 +1,329 @@
+//! Regular expressions with Go's (RE2's) meaning, on the `regex` crate.
+//!
+//! The two dialects are close but not equal: `\d`, `\w`, `\s` and `\b` are ASCII in Go, `[` inside
+//! a class and a `{` that starts no repetition are literals there. [`translate`] rewrites what
+//! differs; everything else is passed on as it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+
+/// Compiled programs above this are refused: memory that one expression may take, in bytes.
+const SIZE_LIMIT_BYTES: usize = 16 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid regular expression {pattern:?}: {reason}")]
+pub struct RegexpError {
+    pub pattern: String,
+    pub reason: String,
+}
+
+/// A compiled expression, cheap to clone.
+#[derive(Clone)]
+pub struct Regexp {
+    pattern: Arc<str>,
+    regex: Regex,
+    /// The strings that match, where the expression is nothing but an alternation of literals.
+    literals: Option<Arc<[String]>>,
+}
+
+impl Regexp {
+    /// Must match the whole text; `.` matches line breaks too: how matchers and relabelling do it.
+    pub fn anchored(pattern: &str) -> Result<Self, RegexpError> {
+        let translated = format!("^(?s:{})$", translate(pattern));
+        Self::compile(pattern, &translated, literal_alternatives(pattern))
+    }
+
+    /// May match anywhere: how templates do it.
+    pub fn unanchored(pattern: &str) -> Result<Self, RegexpError> {
+        Self::compile(pattern, &translate(pattern), None)
+    }
+
+    fn compile(
+        pattern: &str,
+        translated: &str,
+        literals: Option<Vec<String>>,
+    ) -> Result<Self, RegexpError> {
+        let error = |reason: String| RegexpError {
+            pattern: shortened(pattern),
+            reason,
+        };
+        let regex = RegexBuilder::new(translated)
+            .size_limit(SIZE_LIMIT_BYTES)
+            .build()
+            .map_err(|e| error(last_line(&e.to_string())))?;
+        Ok(Regexp {
+            pattern: pattern.into(),
+            regex,
+            literals: literals.map(Into::into),
+        })
+    }
+
+    /// The expression as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
+    }
+
+    pub fn is_match(&self, text: &str) -> bool {
+        match &self.literals {
+            Some(literals) if literals.len() <= 16 => literals.iter().any(|l| l == text),
+            _ => self.regex.is_match(text),
+        }
+    }
+
+    /// The only strings that match, where that is known: lets a store look them up.
+    pub fn literals(&self) -> Option<&[String]> {
+        self.literals.as_deref()
+    }
+
+    /// If `text` matches, `replacement` with `$1`, `${1}` and `${name}` filled in.
+    pub fn expand(&self, text: &str, replacement: &str) -> Option<String> {
+        let captures = self.regex.captures(text)?;
+        let mut out = String::new();
+        captures.expand(replacement, &mut out);
+        Some(out)
+    }
+
+    /// Every match replaced, with `$1`, `${1}` and `${name}` filled in.
+    pub fn replace_all(&self, text: &str, replacement: &str) -> String {
+        self.regex.replace_all(text, replacement).into_owned()
+    }
+}
+
+impl PartialEq for Regexp {
+    fn eq(&self, other: &Self) -> bool {
+        self.regex.as_str() == other.regex.as_str()
+    }
+}
+
+impl Eq for Regexp {}
+
+impl fmt::Debug for Regexp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/", self.pattern)
+    }
+}
+
+fn shortened(pattern: &str) -> String {
+    const KEPT_CHARS: usize = 200;
+    if pattern.chars().count() <= KEPT_CHARS {
+        return pattern.to_owned();
+    }
+    pattern
+        .chars()
+        .take(KEPT_CHARS)
+        .chain("…".chars())
+        .collect()
+}
+
+/// The regex crate draws the pattern over several lines; the reason stands in the last one.
+fn last_line(message: &str) -> String {
+    let line = message
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or(message);
+    line.trim().trim_start_matches("error: ").to_owned()
+}
+
+fn literal_alternatives(pattern: &str) -> Option<Vec<String>> {
+    let special = |c: char| r"\.+*?()[]{}^$".contains(c);
+    if pattern.is_empty() || pattern.contains(special) {
+        return None;
+    }
+    Some(pattern.split('|').map(str::to_owned).collect())
+}
+
+/// Rewrites a pattern in Go's dialect to one that means the same to the `regex` crate.
+fn translate(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len() + 8);
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some(c) = rest.chars().next() {
+        let taken = match c {
+            '\\' => translate_escape(rest, in_class, &mut out),
+            '[' if !in_class => {
+                in_class = true;
+                open_class(rest, &mut out)
+            }
+            '[' => open_inside_class(rest, &mut out),
+            ']' => {
+                in_class = false;
+                out.push(']');
+                1
+            }
+            '&' | '~' if in_class => {
+                out.push('\\');
+                out.push(c);
+                1
+            }
+            // `--` is set difference to the regex crate; to Go it is a range or a literal.
+            '-' if in_class && rest[1..].starts_with('-') => {
+                out.push_str("\\-");
+                1
+            }
+            '{' if !in_class && !starts_repetition(rest) => {
+                out.push_str("\\{");
+                1
+            }
+            '}' if !in_class && !closes_repetition(&out) => {
+                out.push_str("\\}");
+                1
+            }
+            c => {
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// `rest` starts with a backslash; gives the bytes taken.
+fn translate_escape(rest: &str, in_class: bool, out: &mut String) -> usize {
+    let Some(c) = rest[1..].chars().next() else {
+        out.push('\\');
+        return 1;
+    };
+    let ascii_class = match c {
+        'd' => Some("0-9"),
+        'w' => Some("0-9A-Za-z_"),
+        's' => Some("\\t\\n\\f\\r "),
+        _ => None,
+    };
+    let negated_class = match c {
+        'D' => Some("[^0-9]"),
+        'W' => Some("[^0-9A-Za-z_]"),
+        'S' => Some("[^\\t\\n\\f\\r ]"),
+        _ => None,
+    };
+    match (c, ascii_class, negated_class) {
+        (_, Some(class), _) if in_class => out.push_str(class),
+        (_, Some(class), _) => {
+            out.push('[');
+            out.push_str(class);
+            out.push(']');
+        }
+        (_, _, Some(class)) => out.push_str(class),
+        ('b' | 'B', ..) if !in_class => {
+            out.push_str(if c == 'b' { "(?-u:\\b)" } else { "(?-u:\\B)" });
+        }
+        ('Q', ..) if !in_class => {
+            let quoted = &rest[2..];
+            let end = quoted.find("\\E").unwrap_or(quoted.len());
+            out.push_str(&regex::escape(&quoted[..end]));
+            return (2 + end + 2).min(rest.len());
+        }
+        // The braces of `\p{Greek}` and `\x{41}` are neither repetition nor literal.
+        ('p' | 'P' | 'x', ..) if rest[2..].starts_with('{') => {
+            let end = rest.find('}').map_or(rest.len(), |at| at + 1);
+            out.push_str(&rest[..end]);
+            return end;
+        }
+        _ => {
+            out.push('\\');
+            out.push(c);
+        }
+    }
+    1 + c.len_utf8()
+}
+
+/// A class opens; a `]` right after the opening (or after `^`) is a literal.
+fn open_class(rest: &str, out: &mut String) -> usize {
+    let mut taken = 1;
+    out.push('[');
+    if rest[taken..].starts_with('^') {
+        out.push('^');
+        taken += 1;
+    }
+    if rest[taken..].starts_with(']') {
+        out.push_str("\\]");
+        taken += 1;
+    }
+    taken
+}
+
+/// A `[` inside a class is a literal unless it starts a named class as in `[[:alpha:]]`.
+fn open_inside_class(rest: &str, out: &mut String) -> usize {
+    if rest.starts_with("[:")
+        && let Some(end) = rest.find(":]")
+    {
+        out.push_str(&rest[..end + 2]);
+        return end + 2;
+    }
+    out.push_str("\\[");
+    1
+}
+
+/// Whether `rest`, which starts with `{`, is `{n}`, `{n,}` or `{n,m}`.
+fn starts_repetition(rest: &str) -> bool {
+    let Some(end) = rest.find('}') else {
+        return false;
+    };
+    let (low, high) = rest[1..end].split_once(',').unwrap_or((&rest[1..end], ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    !low.is_empty() && digits(low) && digits(high)
+}
+
+/// Whether a `}` now closes a repetition that `out` has open, not a literal or a `\p{…}` name.
+fn closes_repetition(out: &str) -> bool {
+    match out.rfind('{') {
+        Some(at) => !out[at..].contains('}') && !out[..at].ends_with('\\'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_what_go_means() {
+        for (pattern, text, expected) in [
+            ("a.c", "a\nc", true),
+            ("a|bc", "bc", true),
+            ("a|bc", "abc", false),
+            (r"\d+", "١", false),
+            (r"[\d]+", "12", true),
+            (r"\w+", "é", false),
+            (r"[[]x", "[x", true),
+            (r"[]a]+", "]a", true),
+            (r"[^]]", "]", false),
+            (r"a{b}", "a{b}", true),
+            (r"a{2}", "aa", true),
+            (r"a{,2}", "a{,2}", true),
+            (r"a{2,}", "aaa", true),
+            (r"\{x\}", "{x}", true),
+            (r"[[:alpha:]]+", "ab", true),
+            (r"[a&&b]+", "&b", true),
+            (r"\Qa.b\E+", "a.bb", true),
+            (r"\p{Greek}", "α", true),
+            (r"\x{41}", "A", true),
+            (r"(?i)ABC", "abc", true),
+            (r".*\.(cpu|mem)", "x.cpu", true),
+            ("", "", true),
+        ] {
+            let regexp = Regexp::anchored(pattern).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(regexp.is_match(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let error = Regexp::anchored("a(").unwrap_err().to_string();
+        assert_eq!(error, "invalid regular expression \"a(\": unclosed group");
+    }
+
+    #[test]
+    fn a_huge_expression_is_refused() {
+        assert!(Regexp::anchored("(a{1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn expands_groups() {
+        let regexp = Regexp::anchored("(?P<host>[^:]+):([0-9]+)").unwrap();
+        assert_eq!(regexp.expand("h:1", "${2}-$host").as_deref(), Some("1-h"));
+        assert_eq!(regexp.expand("h", "x"), None);
+    }
+}

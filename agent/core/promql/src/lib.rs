@@ -1,0 +1,3 @@
+//! PromQL: syntax, types, printer and engine.
+
+pub mod syntax;

@@ -1,0 +1,4 @@
+//! The language: lexer, parser, types, printer.
+
+pub mod ast;
+pub mod functions;

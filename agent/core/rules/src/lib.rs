@@ -1,0 +1,1 @@
+//! Recording and alerting rule groups: what one evaluation yields.

@@ -1,0 +1,73 @@
+//! Reading samples and labels.
+
+use std::sync::Arc;
+
+use narthex_model::{CancelToken, Histogram, Labels, Matcher};
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("the query was canceled")]
+    Canceled,
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Which series, and which of their samples. Both ends are inclusive.
+#[derive(Clone, Debug)]
+pub struct SelectQuery<'a> {
+    pub matchers: &'a [Matcher],
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub cancel: CancelToken,
+}
+
+/// Which series to take labels from. A series counts if it has a sample in the range (a store may
+/// be generous at the borders of its chunks) and meets any of the matcher sets; no set at all
+/// means every series.
+#[derive(Clone, Debug)]
+pub struct LabelQuery<'a> {
+    pub matcher_sets: &'a [Vec<Matcher>],
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub cancel: CancelToken,
+}
+
+pub trait Queryable: Send + Sync {
+    /// The matching series that may have samples in the range, sorted by labels.
+    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError>;
+
+    /// Names of the labels that the series have, sorted.
+    fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError>;
+
+    /// Values of one label, sorted.
+    fn label_values(
+        &self,
+        name: &str,
+        query: &LabelQuery<'_>,
+    ) -> Result<Vec<Arc<str>>, StorageError>;
+
+    /// Label sets of the series, sorted.
+    fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, StorageError>;
+}
+
+/// One series of a selection. It holds what it needs to be read on any thread, later.
+pub trait Series: Send + Sync {
+    fn labels(&self) -> &Labels;
+
+    /// Calls `visit` with the samples of the selection's range in ascending time, run after run,
+    /// stale markers included. Runs are not empty.
+    fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError>;
+}
+
+/// A run of samples of one kind; the slices have one length.
+#[derive(Clone, Copy, Debug)]
+pub enum Column<'a> {
+    Floats {
+        timestamps_ms: &'a [i64],
+        values: &'a [f64],
+    },
+    Histograms {
+        timestamps_ms: &'a [i64],
+        values: &'a [Arc<Histogram>],
+    },
+}

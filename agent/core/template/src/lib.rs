@@ -1,0 +1,1 @@
+//! Go text/template as alert annotations and notifications use it.

@@ -1,0 +1,1 @@
+//! Running discoverers and the merging of their target groups.

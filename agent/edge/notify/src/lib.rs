@@ -1,0 +1,1 @@
+//! Runs the alert router on the clock and sends its notifications.

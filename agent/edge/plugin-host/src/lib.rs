@@ -1,0 +1,1 @@
+//! Loads WebAssembly plugins, limits them and calls them.

@@ -1,0 +1,1 @@
+//! Runs rule groups and alert scripts on the clock.

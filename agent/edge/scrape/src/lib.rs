@@ -1,0 +1,3 @@
+//! Target loops: fetch, parse, relabel, append.
+
+pub mod config;

@@ -1,0 +1,1 @@
+//! Loads Rhai scripts, limits them and calls their hooks.

@@ -1,0 +1,1 @@
+//! The time series store: head in memory, write-ahead log on disk.

@@ -1,0 +1,1 @@
+//! Tells when watched files change, also when they are replaced or symlinked.

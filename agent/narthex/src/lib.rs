@@ -1,0 +1,1 @@
+//! Monitoring in one binary: scrape, store, query, alert, extend.

@@ -1,0 +1,1 @@
+//! Write Narthex plugins: exporters and service discoveries as WebAssembly.
