@@ -4,6 +4,7 @@
 //! `for`, keep-firing and resolution are the rule engine's, as for rules in YAML.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use narthex_model::{CancelToken, Labels};
 
@@ -20,8 +21,9 @@ pub enum ScriptError {
     Query(String),
 }
 
-/// How a script queries.
-pub trait ScriptQuery {
+/// How a script queries. Owned (not borrowed) by a script's run, as script engines hold only values
+/// without lifetimes.
+pub trait ScriptQuery: Send + Sync {
     fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<ScriptSeries>, String>;
     fn range(
         &self,
@@ -40,10 +42,10 @@ pub struct ScriptSeries {
 }
 
 /// What one evaluation sees.
-pub struct EvaluateContext<'a> {
+pub struct EvaluateContext {
     /// The time of the evaluation: the only clock a script has.
     pub now_ms: i64,
-    pub query: &'a dyn ScriptQuery,
+    pub query: Arc<dyn ScriptQuery>,
     pub cancel: CancelToken,
 }
 
@@ -71,5 +73,5 @@ pub trait AlertScript: Send + Sync {
 
     /// The alerts whose condition holds. What the script remembers between evaluations (for
     /// hysteresis) is kept only if this succeeds.
-    fn evaluate(&self, context: &EvaluateContext<'_>) -> Result<Vec<ScriptAlert>, ScriptError>;
+    fn evaluate(&self, context: &EvaluateContext) -> Result<Vec<ScriptAlert>, ScriptError>;
 }
