@@ -1,1 +1,3 @@
 //! Loads Rhai scripts, limits them and calls their hooks.
+
+pub mod config;
