@@ -5,14 +5,14 @@ pub fn format_plain(value: f64) -> String {
     special(value).unwrap_or_else(|| format!("{value}"))
 }
 
-/// Go's `'g', -1` form: exponent below 1e-4 and from 1e21 on, as text formats and label values
-/// have it.
+/// Go's `'g', -1` form: exponent below 1e-4 and from 1e6 on, as text formats, label values and
+/// templates have it.
 pub fn format_general(value: f64) -> String {
     if let Some(text) = special(value) {
         return text;
     }
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         format_exponent(value)
     } else {
         format!("{value}")
@@ -90,9 +90,17 @@ mod tests {
             (
                 1e20,
                 "100000000000000000000",
-                "100000000000000000000",
+                "1e+20",
                 "100000000000000000000",
                 "1e+20",
+            ),
+            (999999.5, "999999.5", "999999.5", "999999.5", "9.999995e+05"),
+            (
+                1234567.0,
+                "1234567",
+                "1.234567e+06",
+                "1234567",
+                "1.234567e+06",
             ),
             (1e21, "1000000000000000000000", "1e+21", "1e+21", "1e+21"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf", "+Inf"),
