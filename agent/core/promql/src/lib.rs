@@ -1,3 +1,9 @@
 //! PromQL: syntax, types, printer and engine.
 
+pub mod engine;
 pub mod syntax;
+
+pub use engine::{
+    Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryOutput, QueryStats,
+    QueryValue, RangeParams, VectorSample,
+};

@@ -1,0 +1,57 @@
+//! Why a query gave no result.
+
+use narthex_model::CancelReason;
+use narthex_storage::StorageError;
+
+/// The stage that Prometheus names in these messages; evaluation is the only one that has limits.
+const STAGE: &str = "query execution";
+
+/// Sorted by what a caller can do; the texts are Prometheus's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The time was up: ask for less, or allow more time.
+    #[error("query timed out in {STAGE}")]
+    Timeout,
+    /// Whoever asked has gone.
+    #[error("query was canceled in {STAGE}")]
+    Canceled,
+    /// Ask for less, or allow more samples.
+    #[error("query processing would load too many samples into memory in {STAGE}")]
+    TooManySamples,
+    /// The expression can't be evaluated on this data.
+    #[error("{0}")]
+    Execution(String),
+    /// Prometheus can do it; this engine refuses instead of giving a wrong result.
+    #[error("not supported: {0}")]
+    NotSupported(String),
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl QueryError {
+    pub(crate) fn execution(message: impl Into<String>) -> Self {
+        QueryError::Execution(message.into())
+    }
+
+    pub(crate) fn not_supported(what: impl Into<String>) -> Self {
+        QueryError::NotSupported(what.into())
+    }
+}
+
+impl From<CancelReason> for QueryError {
+    fn from(reason: CancelReason) -> Self {
+        match reason {
+            CancelReason::Timeout => QueryError::Timeout,
+            CancelReason::Canceled => QueryError::Canceled,
+        }
+    }
+}
+
+impl From<StorageError> for QueryError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Canceled => QueryError::Canceled,
+            StorageError::Internal(message) => QueryError::Storage(message),
+        }
+    }
+}
