@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Labels, Matcher};
+use narthex_model::{Labels, Matcher, SampleValue};
 
 use crate::syntax::functions::Function;
 
@@ -154,7 +154,10 @@ pub struct VectorSelector {
     pub name: Option<Arc<str>>,
     pub matchers: Vec<Matcher>,
     pub time: TimeModifiers,
-    /// `smoothed` on an instant selector.
+    /// `anchored`, here and in [`MatrixSelector`] when a range follows; without a range it has no
+    /// effect.
+    pub anchored: bool,
+    /// `smoothed`, with or without a range.
     pub smoothed: bool,
 }
 
@@ -224,5 +227,9 @@ pub struct SeriesDescription {
 pub enum SequenceValue {
     /// `_`: no sample here.
     Omitted,
-    Value(narthex_model::SampleValue),
+    Value {
+        value: SampleValue,
+        /// The histogram's `counter_reset_hint` was written: a test compares it only then.
+        hint_written: bool,
+    },
 }
