@@ -76,7 +76,7 @@ pub fn format_ms(ms: u64) -> String {
     let mut rest = ms;
     for (unit, unit_ms) in UNITS {
         let whole_only = matches!(unit, "y" | "w" | "d");
-        if whole_only && rest % unit_ms != 0 {
+        if whole_only && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         if rest >= unit_ms {

@@ -5,35 +5,44 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Every `*.rhai` in it is a script.
+    /// Where `*.rhai` files are looked for. It need not exist.
     pub directory: PathBuf,
-    /// For scripts that don't say how often they want to be evaluated.
-    pub default_interval_ms: u64,
     pub limits: Limits,
-    /// What each script (named by its file without the ending) reads as its parameters.
+    /// `ctx.params` per script (the file's name without its ending), over the script's own `PARAMS`.
     pub params: BTreeMap<String, serde_json::Value>,
 }
 
-/// Bounds of one evaluation. None of them is 0: a script is never without bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one evaluation of one script may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub operations: u64,
     pub time_ms: u64,
+    /// All that a run holds at a time, results of queries included.
+    pub memory_bytes: usize,
     pub string_bytes: usize,
     pub array_items: usize,
     pub map_items: usize,
     pub call_depth: usize,
+    pub variables: usize,
+    /// Alerts that one evaluation may return.
+    pub alerts: usize,
+    /// Entries and bytes together that `ctx.state` may hold, in bytes.
+    pub state_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            operations: 5_000_000,
-            time_ms: 1_000,
-            string_bytes: 1 << 20,
-            array_items: 100_000,
+            operations: 1_000_000,
+            time_ms: 10_000,
+            memory_bytes: 64 << 20,
+            string_bytes: 256 << 10,
+            array_items: 10_000,
             map_items: 10_000,
-            call_depth: 64,
+            call_depth: 32,
+            variables: 100,
+            alerts: 1_000,
+            state_bytes: 64 << 10,
         }
     }
 }
