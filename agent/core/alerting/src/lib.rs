@@ -1,1 +1,3 @@
 //! Alert routing: route tree, grouping, notification log; step(now, event) gives actions.
+
+pub mod config;
