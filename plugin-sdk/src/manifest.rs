@@ -1,0 +1,76 @@
+//! What a plugin says of itself.
+
+use crate::bindings::exporter::narthex::plugin::plugin as raw;
+
+/// What a plugin is for and what it wants to be allowed. The version is added by the macro that
+/// exports the plugin: it is the crate's.
+///
+/// ```ignore
+/// Manifest::new("temperatures of the coffee machine")
+///     .reads("/sys/class/hwmon")
+///     .every_ms(30_000)
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    pub description: String,
+    pub files: Vec<String>,
+    pub http: Vec<String>,
+    pub environment: Vec<String>,
+    pub system: bool,
+    pub query: bool,
+    pub interval_ms: Option<u64>,
+}
+
+impl Manifest {
+    /// `description` is one line for people.
+    pub fn new(description: impl Into<String>) -> Self {
+        Manifest {
+            description: description.into(),
+            ..Manifest::default()
+        }
+    }
+
+    /// Wants to read this path and all below it; `*` stands for any run of characters but `/`.
+    /// A plugin that reads what its configuration names wants `/`.
+    pub fn reads(mut self, path: impl Into<String>) -> Self {
+        self.files.push(path.into());
+        self
+    }
+
+    /// Wants to read this environment variable.
+    pub fn reads_environment(mut self, name: impl Into<String>) -> Self {
+        self.environment.push(name.into());
+        self
+    }
+
+    /// Wants facts about the machine: [`crate::system`].
+    pub fn knows_system(mut self) -> Self {
+        self.system = true;
+        self
+    }
+
+    /// How often an exporter would like to be collected.
+    pub fn every_ms(mut self, interval_ms: u64) -> Self {
+        self.interval_ms = Some(interval_ms);
+        self
+    }
+
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "for the guest")
+    )]
+    pub(crate) fn into_raw(self, version: &str) -> raw::Manifest {
+        raw::Manifest {
+            description: self.description,
+            version: version.to_owned(),
+            wants: raw::Wants {
+                files: self.files,
+                http: self.http,
+                environment: self.environment,
+                system: self.system,
+                query: self.query,
+            },
+            interval_ms: self.interval_ms,
+        }
+    }
+}
