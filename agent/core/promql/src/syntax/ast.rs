@@ -233,3 +233,251 @@ pub enum SequenceValue {
         hint_written: bool,
     },
 }
+
+impl ValueType {
+    /// As messages to users call it.
+    pub fn documented(self) -> &'static str {
+        match self {
+            ValueType::InstantVector => "instant vector",
+            ValueType::RangeVector => "range vector",
+            ValueType::Scalar | ValueType::String => self.as_str(),
+        }
+    }
+
+    /// As the HTTP API calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ValueType::Scalar => "scalar",
+            ValueType::String => "string",
+            ValueType::InstantVector => "vector",
+            ValueType::RangeVector => "matrix",
+        }
+    }
+}
+
+impl UnaryOp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnaryOp::Plus => "+",
+            UnaryOp::Minus => "-",
+        }
+    }
+}
+
+impl BinaryOp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Mod => "%",
+            BinaryOp::Pow => "^",
+            BinaryOp::Atan2 => "atan2",
+            BinaryOp::Equal => "==",
+            BinaryOp::NotEqual => "!=",
+            BinaryOp::Greater => ">",
+            BinaryOp::Less => "<",
+            BinaryOp::GreaterOrEqual => ">=",
+            BinaryOp::LessOrEqual => "<=",
+            BinaryOp::TrimUpper => "</",
+            BinaryOp::TrimLower => ">/",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Unless => "unless",
+        }
+    }
+
+    /// Comparisons filter, or give 0 and 1 with `bool`.
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            BinaryOp::Equal
+                | BinaryOp::NotEqual
+                | BinaryOp::Greater
+                | BinaryOp::Less
+                | BinaryOp::GreaterOrEqual
+                | BinaryOp::LessOrEqual
+        )
+    }
+
+    pub fn is_set_operator(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+
+    /// Higher binds tighter.
+    pub(crate) fn precedence(self) -> u8 {
+        match self {
+            BinaryOp::Or => 1,
+            BinaryOp::And | BinaryOp::Unless => 2,
+            BinaryOp::Add | BinaryOp::Sub => 4,
+            BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Atan2 => 5,
+            BinaryOp::Pow => 6,
+            _ => 3,
+        }
+    }
+}
+
+impl Cardinality {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cardinality::OneToOne => "one-to-one",
+            Cardinality::ManyToOne => "many-to-one",
+            Cardinality::OneToMany => "one-to-many",
+            Cardinality::ManyToMany => "many-to-many",
+        }
+    }
+}
+
+impl AggregateOp {
+    pub const ALL: [AggregateOp; 14] = [
+        AggregateOp::Sum,
+        AggregateOp::Avg,
+        AggregateOp::Count,
+        AggregateOp::Min,
+        AggregateOp::Max,
+        AggregateOp::Group,
+        AggregateOp::Stddev,
+        AggregateOp::Stdvar,
+        AggregateOp::TopK,
+        AggregateOp::BottomK,
+        AggregateOp::CountValues,
+        AggregateOp::Quantile,
+        AggregateOp::LimitK,
+        AggregateOp::LimitRatio,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AggregateOp::Sum => "sum",
+            AggregateOp::Avg => "avg",
+            AggregateOp::Count => "count",
+            AggregateOp::Min => "min",
+            AggregateOp::Max => "max",
+            AggregateOp::Group => "group",
+            AggregateOp::Stddev => "stddev",
+            AggregateOp::Stdvar => "stdvar",
+            AggregateOp::TopK => "topk",
+            AggregateOp::BottomK => "bottomk",
+            AggregateOp::CountValues => "count_values",
+            AggregateOp::Quantile => "quantile",
+            AggregateOp::LimitK => "limitk",
+            AggregateOp::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// From the word in lower case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|op| op.as_str() == word)
+    }
+
+    /// The type of its parameter, if it takes one.
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            AggregateOp::TopK
+            | AggregateOp::BottomK
+            | AggregateOp::Quantile
+            | AggregateOp::LimitK
+            | AggregateOp::LimitRatio => Some(ValueType::Scalar),
+            AggregateOp::CountValues => Some(ValueType::String),
+            _ => None,
+        }
+    }
+
+    /// Needs the option `experimental_functions`.
+    pub fn is_experimental(self) -> bool {
+        matches!(self, AggregateOp::LimitK | AggregateOp::LimitRatio)
+    }
+}
+
+impl VectorMatching {
+    /// What no modifier means.
+    pub(crate) fn one_to_one() -> Self {
+        VectorMatching {
+            cardinality: Cardinality::OneToOne,
+            on: false,
+            labels: Vec::new(),
+            include: Vec::new(),
+            fill_left: None,
+            fill_right: None,
+        }
+    }
+
+    pub(crate) fn fills(&self) -> bool {
+        self.fill_left.is_some() || self.fill_right.is_some()
+    }
+}
+
+impl Expr {
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Paren(expr) | ExprKind::Unary { expr, .. } => expr.value_type(),
+            ExprKind::Binary(binary) => {
+                let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
+                if scalar(&binary.left) && scalar(&binary.right) {
+                    ValueType::Scalar
+                } else {
+                    ValueType::InstantVector
+                }
+            }
+            ExprKind::Aggregate(_) | ExprKind::VectorSelector(_) => ValueType::InstantVector,
+            ExprKind::Call(call) => call.function.returns,
+            ExprKind::MatrixSelector(_) | ExprKind::Subquery(_) => ValueType::RangeVector,
+        }
+    }
+
+    /// The expressions right below this one. A range's selector is not one of them.
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Paren(expr) | ExprKind::Unary { expr, .. } => vec![expr],
+            ExprKind::Binary(binary) => vec![&binary.left, &binary.right],
+            ExprKind::Aggregate(aggregate) => std::iter::once(&aggregate.expr)
+                .chain(&aggregate.param)
+                .collect(),
+            ExprKind::Call(call) => call.args.iter().collect(),
+            ExprKind::Subquery(subquery) => vec![&subquery.expr],
+            ExprKind::Number(_)
+            | ExprKind::String(_)
+            | ExprKind::VectorSelector(_)
+            | ExprKind::MatrixSelector(_) => Vec::new(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn children_mut(&mut self) -> Vec<&mut Expr> {
+        match &mut self.kind {
+            ExprKind::Paren(expr) | ExprKind::Unary { expr, .. } => vec![expr],
+            ExprKind::Binary(binary) => vec![&mut binary.left, &mut binary.right],
+            ExprKind::Aggregate(aggregate) => std::iter::once(&mut aggregate.expr)
+                .chain(&mut aggregate.param)
+                .collect(),
+            ExprKind::Call(call) => call.args.iter_mut().collect(),
+            ExprKind::Subquery(subquery) => vec![&mut subquery.expr],
+            ExprKind::Number(_)
+            | ExprKind::String(_)
+            | ExprKind::VectorSelector(_)
+            | ExprKind::MatrixSelector(_) => Vec::new(),
+        }
+    }
+
+    /// Shows every expression of the tree to `visit`, parents first.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr)) {
+        visit(self);
+        for child in self.children() {
+            child.walk(visit);
+        }
+    }
+
+    /// Every selector of the tree, with and without a range.
+    pub fn selectors(&self) -> Vec<&VectorSelector> {
+        let mut found = Vec::new();
+        self.walk(&mut |expr| match &expr.kind {
+            ExprKind::VectorSelector(selector) => found.push(selector),
+            ExprKind::MatrixSelector(matrix) => found.push(&matrix.selector),
+            _ => {}
+        });
+        found
+    }
+}
