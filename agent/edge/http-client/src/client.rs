@@ -1,0 +1,368 @@
+//! The client: requests with a deadline, redirects, bodies up to a limit.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
+use reqwest::{Method, StatusCode};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use crate::config::{HttpClientConfig, SecretSource};
+use crate::error::{BuildError, Error};
+use crate::tls::{self, Material};
+
+/// Connections that are not used for so long are closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const REDIRECT_LIMIT: usize = 10;
+
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    config: HttpClientConfig,
+    /// The client as the certificates' files last were.
+    built: Mutex<Built>,
+}
+
+#[derive(Clone)]
+struct Built {
+    material: Material,
+    client: reqwest::Client,
+}
+
+/// What to ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub url: &'a str,
+    /// Besides the ones of the configuration.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// For everything: connecting, redirects, the answer, its body.
+    pub timeout: Duration,
+}
+
+/// An answer whose body may still be on its way.
+pub struct Response {
+    host: String,
+    timeout: Duration,
+    deadline: Instant,
+    inner: reqwest::Response,
+}
+
+impl Client {
+    /// Builds the client; reads the certificates that the configuration names.
+    pub fn new(config: HttpClientConfig) -> Result<Self, BuildError> {
+        let material = Material::read(&config.tls)?;
+        let client = build(&config, &material)?;
+        let built = Mutex::new(Built { material, client });
+        Ok(Client(Arc::new(Inner { config, built })))
+    }
+
+    pub fn config(&self) -> &HttpClientConfig {
+        &self.0.config
+    }
+
+    pub async fn get(&self, request: &Request<'_>) -> Result<Response, Error> {
+        self.send(Method::GET, request, None).await
+    }
+
+    /// Sends `body`; its type belongs into the request's headers.
+    pub async fn post(&self, request: &Request<'_>, body: Bytes) -> Result<Response, Error> {
+        self.send(Method::POST, request, Some(body)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        request: &Request<'_>,
+        body: Option<Bytes>,
+    ) -> Result<Response, Error> {
+        let deadline = Instant::now() + request.timeout;
+        let url = parse_url(request.url)?;
+        let host = host_of(&url);
+        let sent = self.follow(method, request, url, body);
+        match timeout_at(deadline, sent).await {
+            Ok(inner) => Ok(Response {
+                inner: inner?,
+                host,
+                timeout: request.timeout,
+                deadline,
+            }),
+            Err(_) => Err(Error::Timeout {
+                host,
+                what: "answer",
+                limit: request.timeout,
+            }),
+        }
+    }
+
+    async fn follow(
+        &self,
+        mut method: Method,
+        request: &Request<'_>,
+        mut url: Url,
+        mut body: Option<Bytes>,
+    ) -> Result<reqwest::Response, Error> {
+        let client = self.current().await?;
+        let mut headers = header_map(request.headers)?;
+        let own = self.own_headers().await?;
+        let first = url.clone();
+        for _ in 0..=REDIRECT_LIMIT {
+            let mut builder = client.request(method.clone(), url.clone());
+            builder = builder.headers(headers.clone());
+            if may_have_secrets(&first, &url) {
+                builder = self.authorize(builder.headers(own.clone())).await?;
+            }
+            if let Some(body) = &body {
+                builder = builder.body(body.clone());
+            }
+            let response = builder
+                .send()
+                .await
+                .map_err(|e| Error::from_reqwest(&e, &host_of(&url)))?;
+            let Some(next) = self.redirect_target(&response, &url)? else {
+                return Ok(response);
+            };
+            let keeps_method = matches!(response.status().as_u16(), 307 | 308);
+            if !keeps_method && method != Method::GET {
+                method = Method::GET;
+                body = None;
+                headers.remove(CONTENT_TYPE);
+                headers.remove(CONTENT_LENGTH);
+            }
+            url = next;
+        }
+        Err(Error::TooManyRedirects {
+            host: host_of(&first),
+            limit: REDIRECT_LIMIT,
+        })
+    }
+
+    fn redirect_target(
+        &self,
+        response: &reqwest::Response,
+        url: &Url,
+    ) -> Result<Option<Url>, Error> {
+        let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+        if !redirects || !self.0.config.follow_redirects {
+            return Ok(None);
+        }
+        let Some(location) = response.headers().get(LOCATION) else {
+            return Ok(None);
+        };
+        let location = String::from_utf8_lossy(location.as_bytes());
+        match url.join(&location) {
+            Ok(next) => Ok(Some(next)),
+            Err(error) => Err(Error::Broken {
+                host: host_of(url),
+                reason: format!("it redirects to {location:?}, which is not a valid URL: {error}"),
+            }),
+        }
+    }
+
+    /// The client for the certificates as their files are now.
+    async fn current(&self) -> Result<reqwest::Client, Error> {
+        let inner = self.0.clone();
+        if !tls::has_files(&inner.config.tls) {
+            return Ok(inner.built().client);
+        }
+        let renew = move || inner.renew();
+        match tokio::task::spawn_blocking(renew).await {
+            Ok(client) => Ok(client?),
+            Err(error) => Err(Error::Configuration(error.to_string())),
+        }
+    }
+
+    async fn authorize(
+        &self,
+        builder: reqwest::RequestBuilder,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let config = &self.0.config;
+        if let Some(basic) = &config.basic_auth {
+            let username = secret(&basic.username).await?;
+            let password = match &basic.password {
+                Some(source) => secret(source).await?,
+                None => String::new(),
+            };
+            return Ok(builder.basic_auth(username, Some(password)));
+        }
+        if let Some(authorization) = &config.authorization {
+            let credentials = secret(&authorization.credentials).await?;
+            let value = format!("{} {credentials}", authorization.kind);
+            return Ok(builder.header(AUTHORIZATION, header_value(&value, "authorization")?));
+        }
+        Ok(builder)
+    }
+
+    async fn own_headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        for (name, sources) in &self.0.config.headers {
+            for source in sources {
+                let value = secret(source).await?;
+                headers.append(header_name(name)?, header_value(&value, name)?);
+            }
+        }
+        Ok(headers)
+    }
+}
+
+impl Inner {
+    fn built(&self) -> Built {
+        self.built
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads the files again; blocks.
+    fn renew(&self) -> Result<reqwest::Client, BuildError> {
+        let material = Material::read(&self.config.tls)?;
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.material != material {
+            built.client = build(&self.config, &material)?;
+            built.material = material;
+        }
+        Ok(built.client.clone())
+    }
+}
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        self.inner.status().as_u16()
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.inner.status().is_success()
+    }
+
+    /// Code and reason, as in `503 Service Unavailable`.
+    pub fn status_text(&self) -> String {
+        let status: StatusCode = self.inner.status();
+        match status.canonical_reason() {
+            Some(reason) => format!("{} {reason}", status.as_u16()),
+            None => status.as_u16().to_string(),
+        }
+    }
+
+    /// A header as text; None too if it is not one.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// The next piece of the body; None at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match timeout_at(self.deadline, self.inner.chunk()).await {
+            Ok(chunk) => chunk.map_err(|e| Error::from_reqwest(&e, &self.host)),
+            Err(_) => Err(Error::Timeout {
+                host: self.host.clone(),
+                what: "send the whole body",
+                limit: self.timeout,
+            }),
+        }
+    }
+
+    /// The whole body, if it has at most `limit_bytes`.
+    pub async fn body(mut self, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if chunk.len() > limit_bytes - body.len() {
+                return Err(Error::BodyTooLarge { limit_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn build(config: &HttpClientConfig, material: &Material) -> Result<reqwest::Client, BuildError> {
+    let tls = tls::client_config(&config.tls, material, config.enable_http2)?;
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if !config.enable_http2 {
+        builder = builder.http1_only();
+    }
+    if let Some(url) = &config.proxy_url {
+        let proxy = reqwest::Proxy::all(url)
+            .map_err(|_| BuildError::Proxy("not a valid proxy URL".to_owned()))?;
+        let excepted = config.no_proxy.as_deref();
+        let excepted = excepted.and_then(reqwest::NoProxy::from_string);
+        builder = builder.proxy(proxy.no_proxy(excepted));
+    } else if !config.proxy_from_environment {
+        builder = builder.no_proxy();
+    }
+    builder
+        .build()
+        .map_err(|e| BuildError::Client(e.to_string()))
+}
+
+fn parse_url(text: &str) -> Result<Url, Error> {
+    let invalid = |reason: String| Error::Url {
+        url: text.to_owned(),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|e| invalid(e.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        scheme => Err(invalid(format!(
+            "the scheme {scheme:?} is not http or https"
+        ))),
+    }
+}
+
+/// Host and port, for messages.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Whether what is meant for `first` may be sent to `url`: the same host, and not in the clear
+/// where it was encrypted.
+fn may_have_secrets(first: &Url, url: &Url) -> bool {
+    first.host_str() == url.host_str() && (url.scheme() == "https" || first.scheme() == "http")
+}
+
+fn header_map(headers: &[(&str, &str)]) -> Result<HeaderMap, Error> {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        map.append(header_name(name)?, header_value(value, name)?);
+    }
+    Ok(map)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Error> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Error::Configuration(format!("{name:?} is not a valid header name")))
+}
+
+fn header_value(value: &str, name: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(value).map_err(|_| {
+        Error::Configuration(format!(
+            "the value for header {name:?} cannot be sent in a header"
+        ))
+    })
+}
+
+async fn secret(source: &SecretSource) -> Result<String, Error> {
+    let path: &PathBuf = match source {
+        SecretSource::Inline(secret) => return Ok(secret.0.clone()),
+        SecretSource::File(path) => path,
+    };
+    match tokio::fs::read_to_string(path).await {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) => Err(BuildError::File {
+            path: path.clone(),
+            reason: tls::plain_io(&error),
+        }
+        .into()),
+    }
+}
