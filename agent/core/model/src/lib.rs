@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod duration;
 pub mod family;
 pub mod histogram;
+pub mod histogram_arithmetic;
 pub mod labels;
 pub mod matcher;
 pub mod number;
