@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod syntax;
+pub mod testlang;
 
 pub use engine::{
     Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryOutput, QueryStats,

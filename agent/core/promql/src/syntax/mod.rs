@@ -19,6 +19,7 @@ mod literal;
 mod parser;
 mod pretty;
 mod print;
+mod series;
 mod suggest;
 mod token;
 
@@ -29,6 +30,7 @@ use ast::{Expr, Span};
 pub use error::ParseError;
 pub use parser::MAX_DEPTH;
 pub use pretty::pretty;
+pub use series::parse_series_description;
 
 use error::Fault;
 
