@@ -12,13 +12,43 @@
 //! Doesn't know: clocks (whoever runs a query sets its [`CancelToken`] when the time is up),
 //! threads, the query log, or how results are written as JSON.
 
-use narthex_model::CancelToken;
+use std::sync::Mutex;
 
+use narthex_model::CancelToken;
+use narthex_storage::Queryable;
+
+use crate::syntax::ast::Expr;
+
+mod aggregate;
+mod annotations;
+mod binary;
+mod budget;
+mod calendar;
+mod column;
+mod durations;
 mod error;
+mod evaluate;
+mod functions;
+mod invariant;
+mod kahan;
+mod merge;
+mod operator;
 mod output;
+mod quantile;
+mod query;
+mod range;
+mod refuse;
+mod run;
+mod scalar;
+mod selector;
+mod steps;
 
 pub use error::QueryError;
 pub use output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, VectorSample};
+
+use budget::Budget;
+use query::{Query, QueryTimes};
+use steps::Steps;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineOptions {
@@ -76,5 +106,65 @@ impl Engine {
 
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// The value of `expr` at one time. Any type of expression will do.
+    pub fn instant(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        time_ms: i64,
+        context: &QueryContext,
+    ) -> Result<QueryOutput, QueryError> {
+        let times = QueryTimes {
+            start_ms: time_ms,
+            end_ms: time_ms,
+            step_ms: 0,
+        };
+        let query = self.query(store, times, context);
+        refuse::check(expr, &query.times)?;
+        let value = run::instant(&query, expr);
+        run::finish(&query, &context.text, value)
+    }
+
+    /// The values of `expr`, a scalar or an instant vector, at every step.
+    pub fn range(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        params: RangeParams,
+        context: &QueryContext,
+    ) -> Result<QueryOutput, QueryError> {
+        let times = QueryTimes {
+            start_ms: params.start_ms,
+            end_ms: params.end_ms,
+            step_ms: params.step_ms,
+        };
+        let query = self.query(store, times, context);
+        refuse::check(expr, &query.times)?;
+        let steps = Steps::range(params.start_ms, params.end_ms, params.step_ms);
+        let value = run::range(&query, expr, steps);
+        run::finish(&query, &context.text, value)
+    }
+
+    fn query<'q>(
+        &self,
+        store: &'q dyn Queryable,
+        times: QueryTimes,
+        context: &QueryContext,
+    ) -> Query<'q> {
+        let options = &self.options;
+        Query {
+            store,
+            cancel: context.cancel.clone(),
+            lookback_ms: context
+                .lookback_delta_ms
+                .unwrap_or(options.lookback_delta_ms),
+            default_subquery_step_ms: options.default_subquery_step_ms,
+            delayed_name_removal: options.delayed_name_removal,
+            times,
+            budget: Budget::new(options.max_samples),
+            annotations: Mutex::default(),
+        }
     }
 }

@@ -1,0 +1,226 @@
+//! Warnings and infos of a query, in Prometheus's words.
+//!
+//! The same text is said once, however often and wherever it arose; of several places the last in
+//! the query is told.
+
+use std::collections::BTreeMap;
+
+use narthex_model::labels::quoted;
+use narthex_model::number::format_general;
+
+use crate::syntax::ast::Span;
+
+#[derive(Debug, Default)]
+pub(super) struct Annotations {
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    span: Span,
+    monotonicity: Option<Monotonicity>,
+}
+
+/// How far classic histograms had to be corrected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Monotonicity {
+    pub first_ms: i64,
+    pub last_ms: i64,
+    pub lowest_bucket: f64,
+    pub highest_bucket: f64,
+    pub max_difference: f64,
+    pub samples: u64,
+}
+
+const WARNING: &str = "PromQL warning: ";
+const INFO: &str = "PromQL info: ";
+
+impl Annotations {
+    fn add(&mut self, text: String, span: Span) {
+        let entry = self.entries.entry(text).or_insert(Entry {
+            span,
+            monotonicity: None,
+        });
+        if span.start > entry.span.start {
+            entry.span = span;
+        }
+    }
+
+    pub(super) fn invalid_quantile(&mut self, quantile: f64, span: Span) {
+        let got = format_general(quantile);
+        self.add(
+            format!("{WARNING}quantile value should be between 0 and 1, got {got}"),
+            span,
+        );
+    }
+
+    pub(super) fn invalid_ratio(&mut self, ratio: f64, capped_to: f64, span: Span) {
+        let (got, to) = (format_general(ratio), format_general(capped_to));
+        self.add(
+            format!("{WARNING}ratio value should be between -1 and 1, got {got}, capping to {to}"),
+            span,
+        );
+    }
+
+    pub(super) fn bad_bucket_label(&mut self, metric_name: &str, value: &str, span: Span) {
+        let text = format!(
+            "{WARNING}bucket label \"le\" is missing or has a malformed value of {}{}",
+            quoted(value),
+            for_metric_name(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn sort_in_range_query(&mut self, span: Span) {
+        self.add(
+            format!(
+                "{WARNING}sort is ineffective for range queries since results are always ordered \
+                 by labels"
+            ),
+            span,
+        );
+    }
+
+    pub(super) fn possible_non_counter(&mut self, metric_name: &str, span: Span) {
+        let text = format!(
+            "{INFO}metric might not be a counter, name does not end in \
+             _total/_sum/_count/_bucket: {}",
+            quoted(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    /// An operator between two types of samples that it isn't made for.
+    pub(super) fn incompatible_types(&mut self, left: &str, op: &str, right: &str, span: Span) {
+        let text = format!(
+            "{INFO}incompatible sample types encountered for binary operator {}: {left} {op} \
+             {right}",
+            quoted(op)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn forced_monotonicity(
+        &mut self,
+        metric_name: &str,
+        found: Monotonicity,
+        span: Span,
+    ) {
+        let text = format!(
+            "{INFO}input to histogram_quantile needed to be fixed for monotonicity (see \
+             https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)\
+             {}",
+            for_metric_name(metric_name)
+        );
+        self.add(text.clone(), span);
+        if let Some(entry) = self.entries.get_mut(&text) {
+            entry.monotonicity = Some(match entry.monotonicity {
+                Some(known) => known.merged(&found),
+                None => found,
+            });
+        }
+    }
+
+    /// Warnings and infos, each sorted. Without `query` no places are told.
+    pub(super) fn into_texts(self, query: &str) -> (Vec<String>, Vec<String>) {
+        let texts = self.entries.into_iter().map(|(text, entry)| {
+            if query.is_empty() {
+                return text;
+            }
+            let details = entry.monotonicity.map(|m| m.to_string());
+            let (line, column) = entry.span.line_and_column(query);
+            format!("{text}{} ({line}:{column})", details.unwrap_or_default())
+        });
+        texts.partition(|text| text.starts_with(WARNING))
+    }
+}
+
+impl Monotonicity {
+    fn merged(&self, other: &Monotonicity) -> Monotonicity {
+        Monotonicity {
+            first_ms: self.first_ms.min(other.first_ms),
+            last_ms: self.last_ms.max(other.last_ms),
+            lowest_bucket: self.lowest_bucket.min(other.lowest_bucket),
+            highest_bucket: self.highest_bucket.max(other.highest_bucket),
+            max_difference: self.max_difference.max(other.max_difference),
+            samples: self.samples + other.samples,
+        }
+    }
+}
+
+impl std::fmt::Display for Monotonicity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+            format_general(self.lowest_bucket),
+            format_general(self.highest_bucket),
+            two_digits(self.max_difference),
+            self.samples,
+            super::calendar::rfc3339(self.first_ms.div_euclid(1000)),
+            super::calendar::rfc3339(self.last_ms.div_euclid(1000)),
+        )
+    }
+}
+
+fn for_metric_name(name: &str) -> String {
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!(" for metric name {}", quoted(name))
+    }
+}
+
+/// Go's `%.2g`: two significant digits, trailing zeros left out.
+fn two_digits(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format_general(value);
+    }
+    let rounded = format!("{value:.1e}");
+    let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let mantissa = mantissa.strip_suffix(".0").unwrap_or(mantissa);
+    if (-4..2).contains(&exponent) {
+        // Reading the rounded number back gives its shortest plain form.
+        let plain: f64 = rounded.parse().unwrap_or(value);
+        return format!("{plain}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_digits_as_go_writes_them() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (10.0, "10"),
+            (0.125, "0.12"),
+            (99.6, "1e+02"),
+            (123.0, "1.2e+02"),
+            (0.00001, "1e-05"),
+            (0.00012, "0.00012"),
+        ] {
+            assert_eq!(two_digits(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_said_once_with_its_last_place() {
+        let mut annotations = Annotations::default();
+        annotations.possible_non_counter("x", Span { start: 1, end: 2 });
+        annotations.possible_non_counter("x", Span { start: 5, end: 6 });
+        annotations.invalid_quantile(f64::NAN, Span { start: 0, end: 1 });
+        let (warnings, infos) = annotations.into_texts("0123456789");
+        assert_eq!(
+            warnings,
+            ["PromQL warning: quantile value should be between 0 and 1, got NaN (1:1)"]
+        );
+        assert_eq!(infos.len(), 1);
+        assert!(infos[0].ends_with(": \"x\" (1:6)"), "{infos:?}");
+    }
+}

@@ -1,0 +1,544 @@
+//! Arithmetic and comparison between two vectors, one-to-one or many-to-one.
+//!
+//! The "one" side is read whole; the "many" side passes by, series after series. Labels don't
+//! change from step to step, so which series meet and what comes of them is known beforehand;
+//! whether two series really meet depends on the steps at which they have values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use narthex_model::{Labels, LabelsBuilder, METRIC_NAME};
+
+use super::scalar::truth;
+use super::{Outcome, apply, changes_meaning, warn_about_floats};
+use crate::engine::column::{Bitmap, Column};
+use crate::engine::error::QueryError;
+use crate::engine::merge::SAME_LABELSET;
+use crate::engine::operator::{Ready, SeriesInfo, Vector, VectorOperator, exhausted};
+use crate::engine::query::Query;
+use crate::engine::steps::Steps;
+use crate::syntax::ast::{BinaryOp, Cardinality, Span, VectorMatching};
+
+const MUST_BE_EXPLICIT: &str = "multiple matches for labels: many-to-one matching must be \
+                                explicit (group_left/group_right)";
+const MUST_BE_UNIQUE: &str = "multiple matches for labels: grouping labels must ensure unique \
+                              matches";
+
+/// Numbers the label sets by which two vectors are matched.
+pub(super) struct Signatures<'m> {
+    matching: &'m VectorMatching,
+    ids: HashMap<Labels, usize>,
+}
+
+impl<'m> Signatures<'m> {
+    pub(super) fn new(matching: &'m VectorMatching) -> Self {
+        Signatures {
+            matching,
+            ids: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of_all(&mut self, series: &[SeriesInfo]) -> Vec<usize> {
+        let mut ids = Vec::with_capacity(series.len());
+        for info in series {
+            let new_id = self.ids.len();
+            let key = match_labels(&info.labels, self.matching);
+            ids.push(*self.ids.entry(key).or_insert(new_id));
+        }
+        ids
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+fn match_labels(labels: &Labels, matching: &VectorMatching) -> Labels {
+    labels.filtered(|label| {
+        let named = matching.labels.contains(&label.name);
+        if matching.on {
+            named
+        } else {
+            !named && &*label.name != METRIC_NAME
+        }
+    })
+}
+
+pub(in crate::engine) struct Operation<'m> {
+    pub op: BinaryOp,
+    pub return_bool: bool,
+    pub matching: &'m VectorMatching,
+    /// Of the whole expression.
+    pub span: Span,
+}
+
+pub(in crate::engine) fn vectors<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    operation: Operation<'q>,
+    left: Vector<'q>,
+    right: Vector<'q>,
+) -> Result<Vector<'q>, QueryError> {
+    let swapped = operation.matching.cardinality == Cardinality::OneToMany;
+    let (many, one) = if swapped {
+        (right, left)
+    } else {
+        (left, right)
+    };
+    let mut signatures = Signatures::new(operation.matching);
+    let many_of = signatures.of_all(many.series());
+    let one_of = signatures.of_all(one.series());
+    let one_infos = one.series().to_vec();
+    let plan = Plan::new(
+        query,
+        &operation,
+        many.series(),
+        &many_of,
+        &one_infos,
+        &one_of,
+    );
+    let mut join = Join {
+        outputs: (0..plan.series.len()).map(|_| None).collect(),
+        taken: plan.shared.iter().map(|_| None).collect(),
+        one: (0..signatures.count())
+            .map(|_| OneSide::default())
+            .collect(),
+        query,
+        steps,
+        operation,
+        swapped,
+        many,
+        many_of,
+        plan,
+        next_many: 0,
+        next_output: 0,
+    };
+    join.read_one_side(one, &one_infos, &one_of)?;
+    Ok(Box::new(join))
+}
+
+/// Which labels come out of which pair of series.
+struct Plan {
+    /// The results, in the order in which they are complete.
+    series: Vec<SeriesInfo>,
+    last_many_of: Vec<usize>,
+    /// For each series of the many side and each of the one side that it may meet: the result.
+    results: Vec<Vec<(usize, usize)>>,
+    /// For each signature, whether more than one series of the many side has it.
+    shared: Vec<bool>,
+    /// For each result, whether more than one series of the many side may give it.
+    crowded: Vec<bool>,
+}
+
+impl Plan {
+    fn new(
+        query: &Query<'_>,
+        operation: &Operation<'_>,
+        many: &[SeriesInfo],
+        many_of: &[usize],
+        one: &[SeriesInfo],
+        one_of: &[usize],
+    ) -> Self {
+        let signatures = many_of.iter().chain(one_of).max().map_or(0, |max| max + 1);
+        let mut ones: Vec<Vec<usize>> = vec![Vec::new(); signatures];
+        for (index, signature) in one_of.iter().enumerate() {
+            if let Some(members) = ones.get_mut(*signature) {
+                members.push(index);
+            }
+        }
+        let mut ids: HashMap<Labels, usize> = HashMap::new();
+        let mut last: Vec<usize> = Vec::new();
+        let mut results = Vec::with_capacity(many.len());
+        let mut seen = vec![0_usize; signatures];
+        for (index, (info, signature)) in many.iter().zip(many_of).enumerate() {
+            let members = ones.get(*signature).map_or(&[][..], Vec::as_slice);
+            let mut of_this = Vec::with_capacity(members.len());
+            for member in members {
+                let Some(one_info) = one.get(*member) else {
+                    continue;
+                };
+                let labels = result_labels(query, operation, &info.labels, &one_info.labels);
+                let new_id = ids.len();
+                let id = *ids.entry(labels).or_insert(new_id);
+                if id == new_id {
+                    last.push(index);
+                } else if let Some(slot) = last.get_mut(id) {
+                    *slot = index;
+                }
+                of_this.push((*member, id));
+            }
+            if let Some(count) = seen.get_mut(*signature) {
+                *count += 1;
+            }
+            results.push(of_this);
+        }
+        let shared = seen.iter().map(|count| *count > 1).collect();
+        Plan::ordered(operation, ids, &last, results, shared)
+    }
+
+    /// Numbers the results by when they are complete.
+    fn ordered(
+        operation: &Operation<'_>,
+        ids: HashMap<Labels, usize>,
+        last: &[usize],
+        mut results: Vec<Vec<(usize, usize)>>,
+        shared: Vec<bool>,
+    ) -> Self {
+        let mut order: Vec<(usize, usize, Labels)> = ids
+            .into_iter()
+            .map(|(labels, id)| (last.get(id).copied().unwrap_or(0), id, labels))
+            .collect();
+        order.sort_by_key(|(last, id, _)| (*last, *id));
+        let mut place = vec![0; order.len()];
+        for (output, (_, id, _)) in order.iter().enumerate() {
+            if let Some(slot) = place.get_mut(*id) {
+                *slot = output;
+            }
+        }
+        let mut crowded = vec![false; order.len()];
+        let mut first_many: Vec<Option<usize>> = vec![None; order.len()];
+        for (many, results) in results.iter_mut().enumerate() {
+            for (_, result) in results {
+                *result = place.get(*result).copied().unwrap_or(0);
+                if let (Some(first), Some(crowded)) =
+                    (first_many.get_mut(*result), crowded.get_mut(*result))
+                {
+                    *crowded |= *first.get_or_insert(many) != many;
+                }
+            }
+        }
+        let last_many_of = order.iter().map(|(last, _, _)| *last).collect();
+        let info = |(_, _, labels)| SeriesInfo {
+            labels,
+            drop_name: operation.return_bool,
+        };
+        Plan {
+            series: order.into_iter().map(info).collect(),
+            last_many_of,
+            results,
+            shared,
+            crowded,
+        }
+    }
+}
+
+fn result_labels(
+    query: &Query<'_>,
+    operation: &Operation<'_>,
+    many: &Labels,
+    one: &Labels,
+) -> Labels {
+    let matching = operation.matching;
+    let drops_name =
+        changes_meaning(operation.op) || (operation.return_bool && !query.delayed_name_removal);
+    let mut builder = LabelsBuilder::from(many);
+    if drops_name {
+        builder.retain(|label| !matches!(&*label.name, METRIC_NAME | "__type__" | "__unit__"));
+    }
+    if matching.cardinality == Cardinality::OneToOne {
+        let named = |name: &Arc<str>| matching.labels.contains(name);
+        builder.retain(|label| named(&label.name) == matching.on);
+    }
+    for name in &matching.include {
+        builder.set(name.clone(), one.value_or_empty(name));
+    }
+    builder.build()
+}
+
+/// What the one side has for one signature.
+#[derive(Default)]
+struct OneSide {
+    /// The values, of whichever series has one.
+    column: Option<Column>,
+    /// Which series of the one side each value is of, where there are several.
+    members: Vec<u32>,
+    /// The only one, or the first.
+    first_member: usize,
+}
+
+impl OneSide {
+    fn member_at(&self, step: usize) -> usize {
+        match self.members.get(step) {
+            Some(member) => *member as usize,
+            None => self.first_member,
+        }
+    }
+}
+
+struct Join<'q> {
+    query: &'q Query<'q>,
+    steps: Steps,
+    operation: Operation<'q>,
+    /// The many side stands on the right of the operator.
+    swapped: bool,
+    many: Vector<'q>,
+    many_of: Vec<usize>,
+    one: Vec<OneSide>,
+    plan: Plan,
+    /// The unfinished results.
+    outputs: Vec<Option<Unfinished>>,
+    /// One-to-one: the steps at which a signature has met, where it might meet again.
+    taken: Vec<Option<Bitmap>>,
+    next_many: usize,
+    next_output: usize,
+}
+
+struct Unfinished {
+    column: Column,
+    /// Many-to-one: the steps at which series met to give this, and by which signature.
+    met: Vec<(usize, Bitmap)>,
+}
+
+/// Two series of the one side with the same signature at the same step.
+struct Duplicate {
+    step: usize,
+    members: (usize, usize),
+}
+
+impl Join<'_> {
+    /// Whether any series of the many side meets the signature.
+    fn is_wanted(&self) -> Vec<bool> {
+        let mut wanted = vec![false; self.one.len()];
+        for signature in &self.many_of {
+            if let Some(slot) = wanted.get_mut(*signature) {
+                *slot = true;
+            }
+        }
+        wanted
+    }
+
+    fn read_one_side(
+        &mut self,
+        mut one: Vector<'_>,
+        infos: &[SeriesInfo],
+        one_of: &[usize],
+    ) -> Result<(), QueryError> {
+        let wanted = self.is_wanted();
+        let mut members = vec![0_usize; self.one.len()];
+        for signature in one_of {
+            if let Some(count) = members.get_mut(*signature) {
+                *count += 1;
+            }
+        }
+        let mut duplicates: HashMap<usize, Duplicate> = HashMap::new();
+        for (index, signature) in one_of.iter().enumerate() {
+            let several = members.get(*signature).is_some_and(|count| *count > 1);
+            // A signature that nothing meets matters only if it is there twice.
+            if !several && wanted.get(*signature) != Some(&true) {
+                one.skip()?;
+                continue;
+            }
+            let column = one.next()?;
+            let side = self.one.get_mut(*signature).ok_or_else(exhausted)?;
+            side.add(index, column, several, |duplicate| {
+                duplicates.entry(duplicate.step).or_insert(duplicate);
+            })?;
+        }
+        if duplicates.is_empty() {
+            return Ok(());
+        }
+        self.refuse_duplicates(&duplicates, infos)
+    }
+
+    /// Duplicates on the one side are an error at the steps at which the many side has anything.
+    fn refuse_duplicates(
+        &mut self,
+        duplicates: &HashMap<usize, Duplicate>,
+        infos: &[SeriesInfo],
+    ) -> Result<(), QueryError> {
+        let mut present = Bitmap::new(self.steps.count);
+        let mut columns = Vec::new();
+        for index in 0..self.many.series().len() {
+            let column = self.many.next()?;
+            present.add_all(column.present());
+            if let Some(info) = self.many.series().get(index) {
+                columns.push((info.clone(), column));
+            }
+        }
+        let first = present.iter().find_map(|step| duplicates.get(&step));
+        if let Some(duplicate) = first {
+            return Err(self.duplicate_error(duplicate, infos));
+        }
+        self.many = Box::new(Ready::new(columns));
+        Ok(())
+    }
+
+    fn duplicate_error(&self, duplicate: &Duplicate, infos: &[SeriesInfo]) -> QueryError {
+        let label = |member: usize| infos.get(member).map(|info| &info.labels);
+        let (Some(known), Some(found)) = (label(duplicate.members.0), label(duplicate.members.1))
+        else {
+            return exhausted();
+        };
+        let group = match_labels(found, self.operation.matching);
+        let (mut first, mut second) = (known.to_string(), found.to_string());
+        if first > second {
+            std::mem::swap(&mut first, &mut second);
+        }
+        let side = if self.swapped { "left" } else { "right" };
+        QueryError::execution(format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the \
+             operation: [{first}, {second}];many-to-many matching not allowed: matching labels \
+             must be unique on one side"
+        ))
+    }
+
+    fn take_many(&mut self) -> Result<(), QueryError> {
+        let index = self.next_many;
+        self.next_many += 1;
+        let results = std::mem::take(self.plan.results.get_mut(index).ok_or_else(exhausted)?);
+        if results.is_empty() {
+            return self.many.skip();
+        }
+        let many = self.many.next()?;
+        let signature = *self.many_of.get(index).ok_or_else(exhausted)?;
+        for (step, value) in many.iter() {
+            let side = self.one.get(signature).ok_or_else(exhausted)?;
+            let Some(other) = side.column.as_ref().and_then(|column| column.get(step)) else {
+                continue;
+            };
+            let member = side.member_at(step);
+            let output = results.iter().find(|(known, _)| *known == member);
+            let (_, output) = *output.ok_or_else(exhausted)?;
+            let (left, right) = if self.swapped {
+                (other, value)
+            } else {
+                (value, other)
+            };
+            self.meet(step, signature, output, left, right)?;
+        }
+        Ok(())
+    }
+
+    /// Two samples meet.
+    fn meet(
+        &mut self,
+        step: usize,
+        signature: usize,
+        output: usize,
+        left: f64,
+        right: f64,
+    ) -> Result<(), QueryError> {
+        let Some(Outcome { value, keep }) = apply(self.operation.op, left, right) else {
+            warn_about_floats(self.query, self.operation.op, self.operation.span);
+            return Ok(());
+        };
+        self.check_unique(step, signature, output)?;
+        let value = if self.operation.return_bool {
+            truth(keep)
+        } else if keep {
+            value
+        } else {
+            return Ok(());
+        };
+        let unfinished = self.unfinished(output)?;
+        if unfinished.column.present().get(step) {
+            return Err(QueryError::execution(SAME_LABELSET));
+        }
+        unfinished.column.set(step, value);
+        Ok(())
+    }
+
+    fn unfinished(&mut self, output: usize) -> Result<&mut Unfinished, QueryError> {
+        let slot = self.outputs.get_mut(output).ok_or_else(exhausted)?;
+        if slot.is_none() {
+            *slot = Some(Unfinished {
+                column: self.query.column(&self.steps)?,
+                met: Vec::new(),
+            });
+        }
+        slot.as_mut().ok_or_else(exhausted)
+    }
+
+    /// Results must be unique even where a comparison then drops them.
+    fn check_unique(
+        &mut self,
+        step: usize,
+        signature: usize,
+        output: usize,
+    ) -> Result<(), QueryError> {
+        if self.plan.shared.get(signature) != Some(&true) {
+            return Ok(());
+        }
+        let steps = self.steps.count;
+        if self.operation.matching.cardinality == Cardinality::OneToOne {
+            let slot = self.taken.get_mut(signature).ok_or_else(exhausted)?;
+            let taken = slot.get_or_insert_with(|| Bitmap::new(steps));
+            if taken.get(step) {
+                return Err(QueryError::execution(MUST_BE_EXPLICIT));
+            }
+            taken.set(step);
+            return Ok(());
+        }
+        if self.plan.crowded.get(output) != Some(&true) {
+            return Ok(());
+        }
+        let unfinished = self.unfinished(output)?;
+        let known = unfinished.met.iter().position(|(by, _)| *by == signature);
+        let at = known.unwrap_or_else(|| {
+            unfinished.met.push((signature, Bitmap::new(steps)));
+            unfinished.met.len() - 1
+        });
+        let Some((_, met)) = unfinished.met.get_mut(at) else {
+            return Err(exhausted());
+        };
+        if met.get(step) {
+            return Err(QueryError::execution(MUST_BE_UNIQUE));
+        }
+        met.set(step);
+        Ok(())
+    }
+}
+
+impl OneSide {
+    /// Takes in one more series that has this signature.
+    fn add(
+        &mut self,
+        member: usize,
+        column: Column,
+        several: bool,
+        mut report: impl FnMut(Duplicate),
+    ) -> Result<(), QueryError> {
+        let id = u32::try_from(member).map_err(|_| QueryError::TooManySamples)?;
+        let Some(known) = &mut self.column else {
+            self.first_member = member;
+            if several {
+                self.members = vec![id; column.steps()];
+            }
+            self.column = Some(column);
+            return Ok(());
+        };
+        for (step, value) in column.iter() {
+            let Some(owner) = self.members.get_mut(step) else {
+                continue;
+            };
+            if known.present().get(step) {
+                report(Duplicate {
+                    step,
+                    members: (*owner as usize, member),
+                });
+            }
+            known.set(step, value);
+            *owner = id;
+        }
+        Ok(())
+    }
+}
+
+impl VectorOperator for Join<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        &self.plan.series
+    }
+
+    fn next(&mut self) -> Result<Column, QueryError> {
+        let output = self.next_output;
+        self.next_output += 1;
+        let last = *self.plan.last_many_of.get(output).ok_or_else(exhausted)?;
+        while self.next_many <= last {
+            self.take_many()?;
+        }
+        match self.outputs.get_mut(output).and_then(Option::take) {
+            Some(unfinished) => Ok(unfinished.column),
+            None => self.query.column(&self.steps),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Functions of classic histograms: series that differ in nothing but the label `le`.
+
+use std::sync::Arc;
+
+use narthex_model::number::{format_general, parse_float};
+use narthex_model::{Labels, METRIC_NAME};
+
+use crate::engine::annotations::Monotonicity;
+use crate::engine::column::Column;
+use crate::engine::error::QueryError;
+use crate::engine::merge::{Collision, FanIn, merge_same_labels};
+use crate::engine::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
+use crate::engine::quantile::{Bucket, bucket_fraction, bucket_quantile};
+use crate::engine::query::Query;
+use crate::engine::scalar::Scalar;
+use crate::engine::steps::Steps;
+use crate::syntax::ast::Span;
+
+const BUCKET_LABEL: &str = "le";
+
+/// What is asked of each histogram.
+pub(in crate::engine) enum Question {
+    Quantile(Arc<Scalar>),
+    Fraction { lower: Scalar, upper: Scalar },
+}
+
+/// `histogram_quantile` and `histogram_fraction`. `span` is where the histograms stand.
+pub(in crate::engine) fn ask<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    input: Vector<'q>,
+    question: Question,
+    span: Span,
+) -> Vector<'q> {
+    let output = Output {
+        question,
+        label: None,
+    };
+    histograms(query, steps, input, vec![output], span)
+}
+
+/// `histogram_quantiles`: each quantile becomes a series with a label that says which one it is.
+pub(in crate::engine) fn quantiles<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    input: Vector<'q>,
+    label: &str,
+    quantiles: Vec<Scalar>,
+    span: Span,
+) -> Vector<'q> {
+    let mut outputs = Vec::new();
+    for quantile in quantiles.into_iter().map(Arc::new) {
+        // The label depends on the value, so each value there is becomes an output of its own.
+        for value in distinct(&quantile, &steps) {
+            outputs.push(Output {
+                question: Question::Quantile(quantile.clone()),
+                label: Some(QuantileLabel {
+                    name: label.to_owned(),
+                    value,
+                }),
+            });
+        }
+    }
+    histograms(query, steps, input, outputs, span)
+}
+
+pub(in crate::engine) fn warn_about_quantiles(
+    query: &Query<'_>,
+    quantile: &Scalar,
+    steps: &Steps,
+    span: Span,
+) {
+    for value in distinct(quantile, steps) {
+        if !(0.0..=1.0).contains(&value) {
+            query.annotate(span, |annotations, span| {
+                annotations.invalid_quantile(value, span);
+            });
+        }
+    }
+}
+
+fn distinct(scalar: &Scalar, steps: &Steps) -> Vec<f64> {
+    if let Scalar::Constant(value) = scalar {
+        return vec![*value];
+    }
+    let mut values: Vec<f64> = Vec::new();
+    for step in 0..steps.count {
+        let value = scalar.at(step);
+        if !values.iter().any(|known| same(*known, value)) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan())
+}
+
+struct Output {
+    question: Question,
+    label: Option<QuantileLabel>,
+}
+
+struct QuantileLabel {
+    name: String,
+    value: f64,
+}
+
+fn histograms<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    input: Vector<'q>,
+    outputs: Vec<Output>,
+    span: Span,
+) -> Vector<'q> {
+    let fan_in = FanIn::by_key(input.series().iter().map(|info| key(&info.labels)));
+    let bounds = input.series().iter().map(|info| bound(&info.labels));
+    let bounds: Vec<Option<f64>> = bounds.collect();
+    let delayed = query.delayed_name_removal;
+    let infos = fan_in.first_input_of.iter().flat_map(|first| {
+        let info = input.series().get(*first);
+        let labels = info.map_or_else(Labels::empty, |info| info.labels.without(BUCKET_LABEL));
+        let named = SeriesInfo::new(labels).without_name(delayed);
+        outputs.iter().map(move |output| labelled(&named, output))
+    });
+    let series = infos.collect();
+    let operator = Histograms {
+        groups: (0..fan_in.outputs()).map(|_| Vec::new()).collect(),
+        query,
+        steps,
+        input,
+        outputs,
+        span,
+        fan_in,
+        bounds,
+        series,
+        next_input: 0,
+        next_output: 0,
+        current: Vec::new(),
+        scratch: Vec::new(),
+    };
+    merge_same_labels(Box::new(operator), Collision::Merge)
+}
+
+/// Series without a usable bound are no part of any histogram; each stands alone.
+fn key(labels: &Labels) -> (Labels, bool) {
+    match bound(labels) {
+        Some(_) => (labels.without(BUCKET_LABEL), true),
+        None => (labels.clone(), false),
+    }
+}
+
+fn bound(labels: &Labels) -> Option<f64> {
+    parse_float(labels.value_or_empty(BUCKET_LABEL))
+}
+
+fn labelled(info: &SeriesInfo, output: &Output) -> SeriesInfo {
+    let Some(label) = &output.label else {
+        return info.clone();
+    };
+    SeriesInfo {
+        labels: info
+            .labels
+            .with(label.name.as_str(), quantile_text(label.value)),
+        drop_name: info.drop_name,
+    }
+}
+
+/// As OpenMetrics writes floats: never like an integer.
+fn quantile_text(value: f64) -> String {
+    let text = format_general(value);
+    if value.is_finite() && !text.contains(['.', 'e']) {
+        return format!("{text}.0");
+    }
+    text
+}
+
+struct Histograms<'q> {
+    query: &'q Query<'q>,
+    steps: Steps,
+    input: Vector<'q>,
+    outputs: Vec<Output>,
+    span: Span,
+    fan_in: FanIn,
+    bounds: Vec<Option<f64>>,
+    series: Vec<SeriesInfo>,
+    /// The buckets that each unfinished histogram has so far.
+    groups: Vec<Vec<(f64, Column)>>,
+    next_input: usize,
+    next_output: usize,
+    /// The buckets of the histogram whose outputs are being given, sorted by bound.
+    current: Vec<(f64, Column)>,
+    scratch: Vec<Bucket>,
+}
+
+impl VectorOperator for Histograms<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        &self.series
+    }
+
+    fn next(&mut self) -> Result<Column, QueryError> {
+        let per_group = self.outputs.len().max(1);
+        let (group, output) = (self.next_output / per_group, self.next_output % per_group);
+        self.next_output += 1;
+        if output == 0 {
+            self.load(group)?;
+        }
+        self.answer(output)
+    }
+}
+
+impl Histograms<'_> {
+    fn load(&mut self, group: usize) -> Result<(), QueryError> {
+        let last = *self.fan_in.last_input_of.get(group).ok_or_else(exhausted)?;
+        while self.next_input <= last {
+            self.take_input()?;
+        }
+        let buckets = self.groups.get_mut(group).ok_or_else(exhausted)?;
+        self.current = std::mem::take(buckets);
+        self.current.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(())
+    }
+
+    fn take_input(&mut self) -> Result<(), QueryError> {
+        let index = self.next_input;
+        self.next_input += 1;
+        let column = self.input.next()?;
+        if column.is_empty() {
+            return Ok(());
+        }
+        match self.bounds.get(index).copied().flatten() {
+            None => self.warn_about_bucket(index),
+            Some(bound) => {
+                let group = self.fan_in.output_of.get(index);
+                let group = group.and_then(|group| self.groups.get_mut(*group));
+                group.ok_or_else(exhausted)?.push((bound, column));
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_about_bucket(&self, index: usize) {
+        let Some(info) = self.input.series().get(index) else {
+            return;
+        };
+        let name = self.shown_name(&info.labels);
+        let value = info.labels.value_or_empty(BUCKET_LABEL);
+        self.query.annotate(self.span, |annotations, span| {
+            annotations.bad_bucket_label(name, value, span);
+        });
+    }
+
+    /// Names are told only where they are certain to be there still.
+    fn shown_name<'a>(&self, labels: &'a Labels) -> &'a str {
+        if self.query.delayed_name_removal {
+            labels.value_or_empty(METRIC_NAME)
+        } else {
+            ""
+        }
+    }
+
+    fn answer(&mut self, output: usize) -> Result<Column, QueryError> {
+        let mut column = self.query.column(&self.steps)?;
+        let wanted = self.outputs.get(output).ok_or_else(exhausted)?;
+        for step in 0..self.steps.count {
+            self.scratch.clear();
+            let here = self.current.iter().filter_map(|(bound, column)| {
+                Some(Bucket {
+                    upper_bound: *bound,
+                    count: column.get(step)?,
+                })
+            });
+            self.scratch.extend(here);
+            if self.scratch.is_empty() {
+                continue;
+            }
+            let value = match &wanted.question {
+                Question::Fraction { lower, upper } => {
+                    bucket_fraction(lower.at(step), upper.at(step), &mut self.scratch)
+                }
+                Question::Quantile(quantile) => {
+                    let q = quantile.at(step);
+                    let elsewhere = |label: &QuantileLabel| !same(label.value, q);
+                    if wanted.label.as_ref().is_some_and(elsewhere) {
+                        continue;
+                    }
+                    let (value, correction) = bucket_quantile(q, &mut self.scratch);
+                    if let Some(correction) = correction {
+                        let time_ms = self.steps.time_ms(step);
+                        let found = Monotonicity {
+                            first_ms: time_ms,
+                            last_ms: time_ms,
+                            lowest_bucket: correction.lowest_bucket,
+                            highest_bucket: correction.highest_bucket,
+                            max_difference: correction.max_difference,
+                            samples: 1,
+                        };
+                        let name = self
+                            .series
+                            .get(self.next_output - 1)
+                            .map_or("", |info| self.shown_name(&info.labels));
+                        self.query.annotate(self.span, |annotations, span| {
+                            annotations.forced_monotonicity(name, found, span);
+                        });
+                    }
+                    value
+                }
+            };
+            column.set(step, value);
+        }
+        Ok(column)
+    }
+}

@@ -1,0 +1,8 @@
+//! The functions, family by family. Those that slide over ranges are in [`super::range`].
+
+pub(super) mod absent;
+pub(super) mod histogram;
+pub(super) mod labels;
+pub(super) mod math;
+pub(super) mod sort;
+pub(super) mod time;

@@ -1,0 +1,69 @@
+//! What all operators of one query share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use narthex_model::CancelToken;
+use narthex_storage::Queryable;
+
+use super::annotations::Annotations;
+use super::budget::{Budget, Charge};
+use super::column::Column;
+use super::error::QueryError;
+use super::steps::Steps;
+use crate::syntax::ast::Span;
+
+pub(super) struct Query<'q> {
+    pub store: &'q dyn Queryable,
+    pub cancel: CancelToken,
+    pub lookback_ms: i64,
+    pub default_subquery_step_ms: i64,
+    pub delayed_name_removal: bool,
+    pub times: QueryTimes,
+    pub budget: Arc<Budget>,
+    pub annotations: Mutex<Annotations>,
+}
+
+/// The times that were asked for: what `start()`, `end()`, `step()` and `range()` stand for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueryTimes {
+    pub start_ms: i64,
+    pub end_ms: i64,
+    /// 0 in an instant query.
+    pub step_ms: i64,
+}
+
+impl QueryTimes {
+    pub(super) fn range_ms(&self) -> i64 {
+        self.end_ms.saturating_sub(self.start_ms)
+    }
+}
+
+impl Query<'_> {
+    /// The error of a query that was told to stop.
+    pub(super) fn check_canceled(&self) -> Result<(), QueryError> {
+        match self.cancel.reason() {
+            None => Ok(()),
+            Some(reason) => Err(reason.into()),
+        }
+    }
+
+    pub(super) fn charge(&self, samples: usize) -> Result<Charge, QueryError> {
+        self.check_canceled()?;
+        self.budget.charge(samples)
+    }
+
+    /// An empty column, charged to the budget.
+    pub(super) fn column(&self, steps: &Steps) -> Result<Column, QueryError> {
+        let charge = self.charge(steps.count)?;
+        Ok(Column::new(steps.count, charge))
+    }
+
+    /// Runs `add` on the annotations; the span is where the user sees them.
+    pub(super) fn annotate(&self, span: Span, add: impl FnOnce(&mut Annotations, Span)) {
+        let mut annotations = self
+            .annotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        add(&mut annotations, span);
+    }
+}

@@ -1,0 +1,153 @@
+//! Range vectors out of the store and out of subqueries.
+
+use narthex_model::{Matcher, is_stale_nan};
+use narthex_storage::{Column as Stored, Series};
+
+use super::{RangeSource, Samples};
+use crate::engine::error::QueryError;
+use crate::engine::operator::{SeriesInfo, Vector, exhausted};
+use crate::engine::query::Query;
+use crate::engine::selector::{histogram_error, select, series_infos};
+use crate::engine::steps::{Shift, Steps};
+
+/// All samples that windows of `range_ms` at the steps look at.
+pub(in crate::engine) fn stored_ranges<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    matchers: &[Matcher],
+    shift: Shift,
+    range_ms: i64,
+) -> Result<Box<dyn RangeSource + 'q>, QueryError> {
+    let after = shift.apply(steps.start_ms).saturating_sub(range_ms);
+    let last = shift.apply(steps.last_ms());
+    let stored = if steps.count == 0 {
+        Vec::new()
+    } else {
+        select(query, matchers, after, last)?
+    };
+    Ok(Box::new(StoredRanges {
+        query,
+        series: series_infos(&stored),
+        stored: stored.into_iter(),
+    }))
+}
+
+struct StoredRanges<'q> {
+    query: &'q Query<'q>,
+    series: Vec<SeriesInfo>,
+    stored: std::vec::IntoIter<Box<dyn Series>>,
+}
+
+impl RangeSource for StoredRanges<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        &self.series
+    }
+
+    fn next(&mut self, samples: &mut Samples) -> Result<(), QueryError> {
+        let series = self.stored.next().ok_or_else(exhausted)?;
+        self.query.check_canceled()?;
+        samples.clear();
+        let (mut read, mut met_histogram) = (0, false);
+        series.visit(&mut |stored| match stored {
+            Stored::Floats {
+                timestamps_ms,
+                values,
+            } => {
+                read += values.len();
+                for (time_ms, value) in timestamps_ms.iter().zip(values) {
+                    if !is_stale_nan(*value) {
+                        samples.push(*time_ms, *value);
+                    }
+                }
+            }
+            Stored::Histograms { values, .. } => {
+                read += values.len();
+                met_histogram |= values.iter().any(|value| !is_stale_nan(value.sum));
+            }
+        })?;
+        if met_histogram {
+            return Err(histogram_error(&*series));
+        }
+        self.query.budget.count_read(read);
+        samples.account()
+    }
+
+    fn skip(&mut self) -> Result<(), QueryError> {
+        self.stored.next().map(drop).ok_or_else(exhausted)
+    }
+}
+
+/// The results of a subquery's steps as samples.
+pub(in crate::engine) struct SubqueryRanges<'q> {
+    input: Vector<'q>,
+    steps: Steps,
+}
+
+impl<'q> SubqueryRanges<'q> {
+    pub(in crate::engine) fn new(input: Vector<'q>, steps: Steps) -> Self {
+        SubqueryRanges { input, steps }
+    }
+}
+
+impl RangeSource for SubqueryRanges<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        self.input.series()
+    }
+
+    fn next(&mut self, samples: &mut Samples) -> Result<(), QueryError> {
+        samples.clear();
+        let column = self.input.next()?;
+        for (step, value) in column.iter() {
+            samples.push(self.steps.time_ms(step), value);
+        }
+        samples.account()
+    }
+
+    fn skip(&mut self) -> Result<(), QueryError> {
+        self.input.skip()
+    }
+}
+
+/// The steps at which a subquery's expression is evaluated: the multiples of its step that the
+/// windows of the outer steps hold.
+pub(in crate::engine) fn subquery_steps(
+    outer: Steps,
+    shift: Shift,
+    range_ms: i64,
+    step_ms: i64,
+) -> Steps {
+    if outer.count == 0 {
+        return Steps { count: 0, ..outer };
+    }
+    let step_ms = step_ms.max(1);
+    let after = shift.apply(outer.start_ms).saturating_sub(range_ms);
+    let start_ms = after
+        .div_euclid(step_ms)
+        .saturating_add(1)
+        .saturating_mul(step_ms);
+    Steps::range(start_ms, shift.apply(outer.last_ms()), step_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subquery_steps_are_multiples_after_the_windows_start() {
+        let none = Shift {
+            at_ms: None,
+            offset_ms: 0,
+        };
+        for (time, range, step, start, count) in [
+            (100, 50, 10, 60, 5),
+            (105, 50, 10, 60, 5),
+            (10, 50, 10, -30, 5),
+            (-5, 50, 10, -50, 5),
+            (100, 5, 10, 100, 1),
+            (99, 5, 10, 100, 0),
+        ] {
+            let steps = subquery_steps(Steps::instant(time), none, range, step);
+            assert_eq!((steps.start_ms, steps.count), (start, count), "{time}");
+        }
+    }
+}

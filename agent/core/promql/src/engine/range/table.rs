@@ -1,0 +1,93 @@
+//! Which function of ranges stands behind which name.
+
+use super::changes::Events;
+use super::extremes::{Extreme, Extremes, Want};
+use super::quantiles::{QuantileOverTime, median_absolute_deviation};
+use super::rate::{self, Extrapolated, Kind, seconds};
+use super::regression::{deriv, predict_linear};
+use super::smoothing::Smoothing;
+use super::{Plain, Window, WindowFunction, over_time};
+use crate::engine::query::Query;
+use crate::engine::scalar::Scalar;
+use crate::syntax::ast::Span;
+
+/// The arguments of a call, next to its range vector.
+pub(in crate::engine) struct Arguments {
+    /// In their order, with where they stand.
+    pub scalars: Vec<(Scalar, Span)>,
+    pub range_ms: i64,
+    /// Of the range vector.
+    pub range_span: Span,
+}
+
+type Boxed<'q> = Box<dyn WindowFunction + 'q>;
+
+/// None: no function of ranges has this name, or it lacks an argument.
+pub(in crate::engine) fn window_function<'q>(
+    query: &'q Query<'q>,
+    name: &str,
+    arguments: Arguments,
+) -> Option<Boxed<'q>> {
+    let Arguments {
+        scalars,
+        range_ms,
+        range_span,
+    } = arguments;
+    let extrapolated =
+        |kind| -> Boxed<'q> { Box::new(Extrapolated::new(query, kind, range_ms, range_span)) };
+    let extremes = |extreme, want| -> Boxed<'q> { Box::new(Extremes::new(extreme, want)) };
+    let mut scalars = scalars.into_iter();
+    Some(match name {
+        "rate" => extrapolated(Kind::Rate),
+        "increase" => extrapolated(Kind::Increase),
+        "delta" => extrapolated(Kind::Delta),
+        "irate" => plain(|w| rate::instant(w, true)),
+        "idelta" => plain(|w| rate::instant(w, false)),
+        "changes" => Box::new(Events::changes()),
+        "resets" => Box::new(Events::resets()),
+        "max_over_time" => extremes(Extreme::Max, Want::Value),
+        "min_over_time" => extremes(Extreme::Min, Want::Value),
+        "ts_of_max_over_time" => extremes(Extreme::Max, Want::Time),
+        "ts_of_min_over_time" => extremes(Extreme::Min, Want::Time),
+        "deriv" => plain(deriv),
+        "predict_linear" => {
+            let (ahead, _) = scalars.next()?;
+            plain(move |w| predict_linear(w, ahead.at(w.step)))
+        }
+        "double_exponential_smoothing" => Box::new(Smoothing {
+            smoothing: scalars.next()?.0,
+            trend: scalars.next()?.0,
+        }),
+        "quantile_over_time" => {
+            let (quantile, span) = scalars.next()?;
+            Box::new(QuantileOverTime {
+                query,
+                quantile,
+                span,
+                scratch: Vec::new(),
+            })
+        }
+        _ => return simple(name),
+    })
+}
+
+fn simple<'q>(name: &str) -> Option<Boxed<'q>> {
+    Some(match name {
+        "sum_over_time" => plain(over_time::sum),
+        "avg_over_time" => plain(over_time::avg),
+        "count_over_time" => plain(over_time::samples),
+        "stddev_over_time" => plain(|w| over_time::variance(w).map(f64::sqrt)),
+        "stdvar_over_time" => plain(over_time::variance),
+        "mad_over_time" => plain(median_absolute_deviation),
+        "present_over_time" | "absent_over_time" => plain(|_| Some(1.0)),
+        "last_over_time" => plain(|w| w.values.last().copied()),
+        "first_over_time" => plain(|w| w.values.first().copied()),
+        "ts_of_last_over_time" => plain(|w| w.times_ms.last().copied().map(seconds)),
+        "ts_of_first_over_time" => plain(|w| w.times_ms.first().copied().map(seconds)),
+        _ => return None,
+    })
+}
+
+fn plain<'q>(f: impl FnMut(&Window<'_>) -> Option<f64> + 'q) -> Boxed<'q> {
+    Box::new(Plain(f))
+}

@@ -1,0 +1,221 @@
+//! Instant selectors: at each step the last sample of the lookback window.
+
+use narthex_model::{Matcher, is_stale_nan};
+use narthex_storage::{Column as Samples, SelectQuery, Series};
+
+use super::column::Column;
+use super::error::QueryError;
+use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
+use super::query::Query;
+use super::steps::{Shift, Steps};
+
+/// What a selected sample gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Give {
+    Value,
+    /// Its own time in seconds, for `timestamp()`.
+    Timestamp,
+}
+
+pub(super) fn instant_selector<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    matchers: &[Matcher],
+    shift: Shift,
+    give: Give,
+) -> Result<Vector<'q>, QueryError> {
+    let first = shift.apply(steps.start_ms);
+    let last = shift.apply(steps.last_ms());
+    let after = first.saturating_sub(query.lookback_ms);
+    let stored = if steps.count == 0 {
+        Vec::new()
+    } else {
+        select(query, matchers, after, last)?
+    };
+    let series = series_infos(&stored);
+    Ok(Box::new(InstantSelector {
+        query,
+        steps,
+        shift,
+        give,
+        series,
+        stored: stored.into_iter(),
+    }))
+}
+
+/// The series with samples after `after_ms`, up to `last_ms`.
+pub(super) fn select<'q>(
+    query: &'q Query<'q>,
+    matchers: &[Matcher],
+    after_ms: i64,
+    last_ms: i64,
+) -> Result<Vec<Box<dyn Series>>, QueryError> {
+    query.check_canceled()?;
+    let select = SelectQuery {
+        matchers,
+        start_ms: after_ms.saturating_add(1),
+        end_ms: last_ms,
+        cancel: query.cancel.clone(),
+    };
+    query.store.select(&select).map_err(|error| {
+        // A store that stopped knows only that it was told to; the token knows why.
+        match query.check_canceled() {
+            Err(reason) => reason,
+            Ok(()) => match QueryError::from(error) {
+                QueryError::Storage(message) => {
+                    QueryError::Storage(format!("expanding series: {message}"))
+                }
+                other => other,
+            },
+        }
+    })
+}
+
+pub(super) fn series_infos(stored: &[Box<dyn Series>]) -> Vec<SeriesInfo> {
+    let infos = stored.iter().map(|s| SeriesInfo::new(s.labels().clone()));
+    infos.collect()
+}
+
+pub(super) fn histogram_error(series: &dyn Series) -> QueryError {
+    QueryError::not_supported(format!(
+        "native histograms (series {} has them)",
+        series.labels()
+    ))
+}
+
+struct InstantSelector<'q> {
+    query: &'q Query<'q>,
+    steps: Steps,
+    shift: Shift,
+    give: Give,
+    series: Vec<SeriesInfo>,
+    stored: std::vec::IntoIter<Box<dyn Series>>,
+}
+
+impl VectorOperator for InstantSelector<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        &self.series
+    }
+
+    fn next(&mut self) -> Result<Column, QueryError> {
+        let series = self.stored.next().ok_or_else(exhausted)?;
+        let mut fill = Fill {
+            column: self.query.column(&self.steps)?,
+            steps: self.steps,
+            shift: self.shift,
+            lookback_ms: self.query.lookback_ms,
+            give: self.give,
+            next_step: 0,
+            next_ref_ms: self.shift.apply(self.steps.start_ms),
+            last: None,
+            met_histogram: false,
+        };
+        let mut read = 0;
+        series.visit(&mut |samples| read += fill.take(samples))?;
+        fill.advance(i64::MAX);
+        if fill.met_histogram {
+            return Err(histogram_error(&*series));
+        }
+        self.query.budget.count_read(read);
+        self.query
+            .budget
+            .count_queryable(fill.column.present().count());
+        Ok(fill.column)
+    }
+
+    fn skip(&mut self) -> Result<(), QueryError> {
+        self.stored.next().map(drop).ok_or_else(exhausted)
+    }
+}
+
+/// Walks over samples and steps at the same time.
+struct Fill {
+    column: Column,
+    steps: Steps,
+    shift: Shift,
+    lookback_ms: i64,
+    give: Give,
+    /// The first step that has not been decided.
+    next_step: usize,
+    /// The time it looks at.
+    next_ref_ms: i64,
+    last: Option<(i64, Found)>,
+    met_histogram: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Found {
+    Float(f64),
+    Histogram,
+    Stale,
+}
+
+impl Fill {
+    /// Gives the number of samples.
+    fn take(&mut self, samples: Samples<'_>) -> usize {
+        match samples {
+            Samples::Floats {
+                timestamps_ms,
+                values,
+            } => {
+                for (time_ms, value) in timestamps_ms.iter().zip(values) {
+                    let found = if is_stale_nan(*value) {
+                        Found::Stale
+                    } else {
+                        Found::Float(*value)
+                    };
+                    self.sample(*time_ms, found);
+                }
+                values.len()
+            }
+            Samples::Histograms {
+                timestamps_ms,
+                values,
+            } => {
+                for (time_ms, value) in timestamps_ms.iter().zip(values) {
+                    let found = if is_stale_nan(value.sum) {
+                        Found::Stale
+                    } else {
+                        Found::Histogram
+                    };
+                    self.sample(*time_ms, found);
+                }
+                values.len()
+            }
+        }
+    }
+
+    fn sample(&mut self, time_ms: i64, found: Found) {
+        if self.next_ref_ms < time_ms {
+            self.advance(time_ms);
+        }
+        self.last = Some((time_ms, found));
+    }
+
+    /// Decides the steps that look at a time before `until_ms`, where the next sample is.
+    fn advance(&mut self, until_ms: i64) {
+        while self.next_step < self.steps.count
+            && (self.next_ref_ms < until_ms || until_ms == i64::MAX)
+        {
+            if let Some((time_ms, found)) = self.last
+                && time_ms > self.next_ref_ms.saturating_sub(self.lookback_ms)
+            {
+                self.give(time_ms, found);
+            }
+            self.next_step += 1;
+            self.next_ref_ms = self.shift.apply(self.steps.time_ms(self.next_step));
+        }
+    }
+
+    fn give(&mut self, time_ms: i64, found: Found) {
+        match (found, self.give) {
+            (Found::Stale, _) => {}
+            (Found::Float(value), Give::Value) => self.column.set(self.next_step, value),
+            (Found::Float(_) | Found::Histogram, Give::Timestamp) => {
+                self.column
+                    .set(self.next_step, super::functions::time::seconds(time_ms));
+            }
+            (Found::Histogram, Give::Value) => self.met_histogram = true,
+        }
+    }
+}
