@@ -66,8 +66,8 @@ pub fn parse_ms(text: &str) -> Result<u64, DurationError> {
     Ok(total_ms)
 }
 
-/// Writes milliseconds as Prometheus does: `1h30m`, `1m500ms`, `0s`. Years, weeks and days are
-/// used only where the duration is a whole number of them.
+/// Writes milliseconds as Prometheus does: `1h30m`, `1d1h`, `1m500ms`, `0s`. Years and weeks are
+/// used only where the duration is a whole number of them: 90d is easier to read than 12w6d.
 pub fn format_ms(ms: u64) -> String {
     if ms == 0 {
         return "0s".to_owned();
@@ -75,7 +75,7 @@ pub fn format_ms(ms: u64) -> String {
     let mut out = String::new();
     let mut rest = ms;
     for (unit, unit_ms) in UNITS {
-        let whole_only = matches!(unit, "y" | "w" | "d");
+        let whole_only = matches!(unit, "y" | "w");
         if whole_only && !rest.is_multiple_of(unit_ms) {
             continue;
         }
@@ -107,8 +107,8 @@ mod tests {
             ("1d", 86_400_000, "1d"),
             ("8d", 8 * 86_400_000, "8d"),
             ("1w", 7 * 86_400_000, "1w"),
-            ("25h", 90_000_000, "25h"),
-            ("1y2w3d4h5m6s7ms", 33_019_506_007, "9172h5m6s7ms"),
+            ("25h", 90_000_000, "1d1h"),
+            ("1y2w3d4h5m6s7ms", 33_019_506_007, "382d4h5m6s7ms"),
         ] {
             assert_eq!(parse_ms(text), Ok(ms), "{text}");
             assert_eq!(format_ms(ms), canonical, "{text}");

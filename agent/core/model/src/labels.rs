@@ -261,10 +261,26 @@ pub fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
             '\u{c}' => f.write_str("\\f")?,
             '\u{b}' => f.write_str("\\v")?,
             c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-            c => f.write_char(c)?,
+            c if is_printable(c) => f.write_char(c)?,
+            c if (c as u32) < 0x10000 => write!(f, "\\u{:04x}", c as u32)?,
+            c => write!(f, "\\U{:08x}", c as u32)?,
         }
     }
     f.write_char('"')
+}
+
+/// Whether a character can be seen: no control, format, private or unassigned one, and of the
+/// spaces only the plain one.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
+    // The standard library tells it by escaping the character, and escapes one that combines with
+    // the character before it only at the start of a text.
+    let mut buffer = [b'a'; 5];
+    let length = 1 + c.encode_utf8(buffer.split_at_mut(1).1).len();
+    let text = buffer.get(..length).unwrap_or(&[]);
+    str::from_utf8(text).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
 }
 
 /// `text` in double quotes with Go's escapes.
@@ -302,6 +318,17 @@ mod tests {
     fn quotes_what_is_no_legacy_name_and_escapes_values() {
         let labels = Labels::from_pairs([("a.b", "x\"\\\n")]);
         assert_eq!(labels.to_string(), r#"{"a.b"="x\"\\\n"}"#);
+    }
+
+    #[test]
+    fn quotes_as_go_does() {
+        for (text, expected) in [
+            ("é😀日e\u{301}", "\"é😀日e\u{301}\""),
+            ("a\u{a0}\u{200b}\u{feff}", r#""a\u00a0\u200b\ufeff""#),
+            ("\u{e0001}\u{1}", r#""\U000e0001\x01""#),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
     }
 
     #[test]
