@@ -34,9 +34,13 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 pub enum ExprKind {
     Number(NumberLiteral),
+    /// Bytes that are no UTF-8, which only escapes can give, have become U+FFFD.
     String(String),
     Paren(Box<Expr>),
-    Unary { op: UnaryOp, expr: Box<Expr> },
+    Unary {
+        op: UnaryOp,
+        expr: Box<Expr>,
+    },
     Binary(Box<BinaryExpr>),
     Aggregate(Box<AggregateExpr>),
     Call(Call),

@@ -282,7 +282,7 @@ impl Parser<'_> {
         self.expect(&TokenKind::Comma)?;
         let right = self.duration(0)?;
         let span = start.to(self.expect(&TokenKind::RightParen)?);
-        self.require_duration_expressions(span)?;
+        self.require_duration_expressions(left.span)?;
         let height = left.height.max(right.height) + 1;
         self.limited(
             build(Box::new(left.value), Box::new(right.value)),

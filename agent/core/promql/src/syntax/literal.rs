@@ -7,6 +7,9 @@ use narthex_model::duration;
 
 use super::ast::DurationExpr;
 
+/// What stands in place of bytes that are no UTF-8.
+const INVALID: char = char::REPLACEMENT_CHARACTER;
+
 /// The value of the string literal at the start of `text`, and its length with the quotes.
 pub(crate) fn string(text: &str) -> Result<(String, usize), String> {
     let Some(quote) = text.chars().next() else {
@@ -14,19 +17,20 @@ pub(crate) fn string(text: &str) -> Result<(String, usize), String> {
     };
     let body = text.get(1..).unwrap_or("");
     if quote == '`' {
-        return match body.find('`') {
-            Some(end) => Ok((body.get(..end).unwrap_or("").to_owned(), end + 2)),
-            None => Err("unterminated raw string".to_owned()),
-        };
+        let end = body.find(['`', INVALID]).ok_or("unterminated raw string")?;
+        let (value, rest) = body.split_at(end);
+        refuse_invalid(rest)?;
+        return Ok((value.to_owned(), end + 2));
     }
     let mut value = Vec::new();
     let mut rest = body;
     loop {
         // Plain text up to what may end the string or escape.
         let plain = rest
-            .find([quote, '\\', '\n'])
+            .find([quote, '\\', '\n', INVALID])
             .ok_or("unterminated quoted string")?;
         let (before, special) = rest.split_at(plain);
+        refuse_invalid(special)?;
         value.extend_from_slice(before.as_bytes());
         match special.strip_prefix('\\') {
             Some(escaped) => rest = escape(escaped, quote, &mut value)?,
@@ -35,8 +39,16 @@ pub(crate) fn string(text: &str) -> Result<(String, usize), String> {
         }
     }
     let length = text.len() - rest.len() + rest.find(quote).unwrap_or(0) + 1;
-    // Escapes may build bytes that are no UTF-8; no label or message can hold those.
+    // Escapes may build bytes that are no UTF-8. They become INVALID, which nothing else does but
+    // its own escape, so whoever needs valid text can tell.
     Ok((String::from_utf8_lossy(&value).into_owned(), length))
+}
+
+fn refuse_invalid(text: &str) -> Result<(), String> {
+    if text.starts_with(INVALID) {
+        return Err("invalid UTF-8 rune".to_owned());
+    }
+    Ok(())
 }
 
 /// Appends what the escape sequence after a backslash stands for; returns the text behind it.
@@ -228,6 +240,7 @@ mod tests {
             ("'a\n'", "unterminated quoted string"),
             ("`a", "unterminated raw string"),
             (r"'\", "escape sequence not terminated"),
+            ("'\u{fffd}'", "invalid UTF-8 rune"),
             (r"'\q'", "unknown escape sequence U+0071 'q'"),
             (r"'\x0'", "illegal character U+0027 ''' in escape sequence"),
             (
