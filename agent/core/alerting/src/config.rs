@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narthex_model::Matcher;
+use narthex_model::regexp::RegexpError;
+use narthex_model::{MatchOp, Matcher};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -66,6 +67,13 @@ pub struct Route {
     /// Text for notifications, merged with the parent's.
     pub labels: BTreeMap<String, String>,
     pub routes: Vec<Route>,
+}
+
+impl Route {
+    /// The matcher that an entry of the older `match_re` stands for.
+    pub fn match_re(name: &str, pattern: &str) -> Result<Matcher, RegexpError> {
+        Matcher::new(name, MatchOp::Regex, format!("^(?:{pattern})$"))
+    }
 }
 
 /// Who gets notifications, as far as routing has to know. Made by whoever sends them.
