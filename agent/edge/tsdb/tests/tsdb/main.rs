@@ -1,0 +1,6 @@
+//! The store from the outside: what it holds after whatever may happen to it.
+
+mod common;
+mod log;
+mod model;
+mod usage;
