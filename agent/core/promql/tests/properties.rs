@@ -1,0 +1,177 @@
+//! What must hold for any data and any expression. Each test prints the seed of what fails; set
+//! PROMQL_SEED to run that one alone.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test: what fails must stop it"
+)]
+
+#[path = "properties/generate.rs"]
+mod generate;
+#[path = "properties/naive.rs"]
+mod naive;
+
+use std::collections::BTreeMap;
+
+use narthex_model::{Labels, SampleValue};
+use narthex_promql::syntax::ParserOptions;
+use narthex_promql::{
+    Engine, EngineOptions, QueryContext, QueryError, QueryValue, RangeParams, syntax,
+};
+use narthex_storage::memory::MemoryStore;
+
+use generate::Random;
+
+const STEPS: RangeParams = RangeParams {
+    start_ms: 100_000,
+    end_ms: 700_000,
+    step_ms: 37_000,
+};
+
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("PROMQL_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..count).collect(),
+    }
+}
+
+type Values = BTreeMap<Labels, u64>;
+
+/// Bits, so that equal means equal; all NaN are one.
+fn bits(value: f64) -> u64 {
+    if value.is_nan() { 0 } else { value.to_bits() }
+}
+
+fn instant(
+    engine: &Engine,
+    store: &MemoryStore,
+    text: &str,
+    time_ms: i64,
+) -> Result<Values, QueryError> {
+    let expr =
+        syntax::parse(text, &ParserOptions::everything()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let output = engine.instant(store, &expr, time_ms, &QueryContext::default())?;
+    Ok(match output.value {
+        QueryValue::Scalar { value, .. } => BTreeMap::from([(Labels::empty(), bits(value))]),
+        QueryValue::Vector(samples) => samples
+            .into_iter()
+            .map(|sample| match sample.value {
+                SampleValue::Float(value) => (sample.labels, bits(value)),
+                SampleValue::Histogram(_) => panic!("{text}: a histogram"),
+            })
+            .collect(),
+        other => panic!("{text}: {other:?}"),
+    })
+}
+
+/// The values at each step.
+fn range(
+    engine: &Engine,
+    store: &MemoryStore,
+    text: &str,
+) -> Result<BTreeMap<i64, Values>, QueryError> {
+    let expr =
+        syntax::parse(text, &ParserOptions::everything()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let output = engine.range(store, &expr, STEPS, &QueryContext::default())?;
+    let QueryValue::Matrix(series) = output.value else {
+        panic!("{text}: no matrix");
+    };
+    let mut steps: BTreeMap<i64, Values> = BTreeMap::new();
+    for series in series {
+        for (time_ms, value) in series.points {
+            let values = steps.entry(time_ms).or_default();
+            values.insert(series.labels.clone(), bits(value));
+        }
+    }
+    Ok(steps)
+}
+
+fn times() -> impl Iterator<Item = i64> {
+    (STEPS.start_ms..=STEPS.end_ms).step_by(usize::try_from(STEPS.step_ms).unwrap())
+}
+
+#[test]
+fn a_range_query_gives_at_each_step_what_an_instant_query_gives() {
+    let (mut compared, mut failing) = (0, 0);
+    for seed in seeds(600) {
+        let mut random = Random::new(seed);
+        let store = generate::store(&mut random);
+        let text = generate::expression(&mut random);
+        let engine = Engine::new(EngineOptions {
+            delayed_name_removal: random.chance(4),
+            ..EngineOptions::default()
+        });
+        let whole = range(&engine, &store, &text);
+        let single: Vec<_> = times()
+            .map(|time_ms| (time_ms, instant(&engine, &store, &text, time_ms)))
+            .collect();
+        let whole = match whole {
+            Ok(whole) => whole,
+            // Series that never have a value at the same step may be alike over a range only.
+            Err(error) => {
+                assert!(matches!(error, QueryError::Execution(_)), "{text}: {error}");
+                failing += 1;
+                continue;
+            }
+        };
+        for (time_ms, single) in single {
+            let single = single
+                .unwrap_or_else(|e| panic!("seed {seed}: {text} at {time_ms}: only instant: {e}"));
+            let at_step = whole.get(&time_ms).cloned().unwrap_or_default();
+            assert_eq!(at_step, single, "seed {seed}: {text} at {time_ms}");
+            compared += single.len();
+        }
+    }
+    println!("{compared} values, {failing} expressions failed");
+    assert!(std::env::var("PROMQL_SEED").is_ok() || compared > 5_000);
+}
+
+#[test]
+fn functions_of_ranges_agree_with_their_definitions() {
+    let engine = Engine::new(EngineOptions::default());
+    for seed in seeds(300) {
+        let mut random = Random::new(seed);
+        let store = MemoryStore::default();
+        let samples = generate::samples(&mut random);
+        generate::append(&store, &Labels::from_pairs([("__name__", "m")]), &samples);
+        let range_ms = 1000 * (1 + random.below(200));
+        for (name, definition) in naive::DEFINITIONS {
+            let text = format!("{name}(m[{range_ms}ms])");
+            let got = range(&engine, &store, &text).unwrap();
+            for time_ms in times() {
+                let window = naive::window(&samples, time_ms, i64::try_from(range_ms).unwrap());
+                let expected = if window.is_empty() {
+                    None
+                } else {
+                    definition(&window).map(bits)
+                };
+                let got = got.get(&time_ms).and_then(|values| values.values().next());
+                assert_eq!(got.copied(), expected, "seed {seed}: {text} at {time_ms}");
+            }
+        }
+    }
+}
+
+/// Queries that ask for more than they may hold fail with that error and nothing else.
+#[test]
+fn the_sample_limit_holds() {
+    for seed in seeds(300) {
+        let mut random = Random::new(seed);
+        let store = generate::store(&mut random);
+        let text = generate::expression(&mut random);
+        let limited = |max_samples| {
+            Engine::new(EngineOptions {
+                max_samples,
+                ..EngineOptions::default()
+            })
+        };
+        let Ok(expected) = range(&limited(1_000_000), &store, &text) else {
+            continue;
+        };
+        match range(&limited(random.below(400)), &store, &text) {
+            Ok(got) => assert_eq!(got, expected, "seed {seed}: {text}"),
+            Err(error) => assert_eq!(error, QueryError::TooManySamples, "seed {seed}: {text}"),
+        }
+    }
+}
