@@ -1,1 +1,26 @@
-//! The HTTP API.
+//! The HTTP API: Prometheus's under `/api/v1`, Alertmanager's under `/api/v2`, and Narthex's own
+//! under `/api/v1/narthex`. The one place that knows axum and the API's JSON.
+//!
+//! Knows the other parts only by the traits in [`backend`], which the binary implements.
+
+pub mod backend;
+
+mod alertmanager;
+mod extensions;
+mod json;
+mod labels;
+mod lifecycle;
+mod metrics;
+mod params;
+mod query;
+mod respond;
+mod rules;
+mod server;
+mod status;
+mod targets;
+mod time;
+
+pub use server::{Listeners, Options, WebError, serve};
+
+#[cfg(test)]
+mod tests;

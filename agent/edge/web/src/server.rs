@@ -1,0 +1,289 @@
+//! The listeners, the table of paths, and what every request passes through.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::backend::Parts;
+use crate::metrics::Metrics;
+use crate::{alertmanager, extensions, labels, lifecycle, query, rules, status, targets};
+
+/// Answers below this size are not worth compressing.
+const COMPRESS_BYTES_MIN: usize = 1400;
+/// Posted alerts may take this much.
+const BODY_BYTES_MAX: usize = 32 << 20;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub enable_lifecycle: bool,
+    pub query_timeout: Duration,
+    pub query_concurrency: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    #[error("listening on {address}: {reason}")]
+    Listen { address: String, reason: String },
+    #[error("registering metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) options: Options,
+    pub(crate) query_slots: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+/// Sockets that are taken, before anything else is started.
+pub struct Listeners(Vec<TcpListener>);
+
+impl Listeners {
+    /// Takes every address (`host:port`, or `:port` for all interfaces).
+    pub async fn bind(addresses: &[String]) -> Result<Self, WebError> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let full = match address.strip_prefix(':') {
+                Some(port) => format!("0.0.0.0:{port}"),
+                None => address.clone(),
+            };
+            let listener = TcpListener::bind(&full)
+                .await
+                .map_err(|e| listen_error(address, &e))?;
+            listeners.push(listener);
+        }
+        Ok(Listeners(listeners))
+    }
+
+    /// The addresses as they are, where port 0 was asked for with the port that was given.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+}
+
+fn listen_error(address: &str, error: &std::io::Error) -> WebError {
+    let reason = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process uses this address; stop it, or choose another one with \
+             --web.listen-address"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    };
+    WebError::Listen {
+        address: address.to_owned(),
+        reason,
+    }
+}
+
+/// Serves until `stop` says true; then lets requests in progress end.
+pub async fn serve(
+    listeners: Listeners,
+    parts: Parts,
+    options: Options,
+    stop: watch::Receiver<bool>,
+) -> Result<(), WebError> {
+    let metrics = Metrics::new(&parts.registry)?;
+    let query_slots = Arc::new(Semaphore::new(options.query_concurrency.max(1)));
+    let router = router(Arc::new(Shared {
+        parts,
+        options,
+        query_slots,
+        metrics,
+    }));
+    let mut servers = Vec::new();
+    for listener in listeners.0 {
+        let mut stop = stop.clone();
+        let stopped = async move {
+            // An error means that the sender is gone: then stop too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(stopped);
+        servers.push(tokio::spawn(server.into_future()));
+    }
+    for server in servers {
+        match server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("serving HTTP: {error}"),
+            Err(error) => tracing::error!("serving HTTP: {error}"),
+        }
+    }
+    Ok(())
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let api = Router::new()
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route(
+            "/api/v1/format_query",
+            get(query::format).post(query::format),
+        )
+        .route("/api/v1/series", get(labels::series).post(labels::series))
+        .route("/api/v1/labels", get(labels::names).post(labels::names))
+        .route("/api/v1/label/{name}/values", get(labels::values))
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/targets/metadata", get(targets::target_metadata))
+        .route("/api/v1/scrape_pools", get(targets::scrape_pools))
+        .route("/api/v1/metadata", get(targets::metadata))
+        .route("/api/v1/alertmanagers", get(targets::alertmanagers))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/buildinfo", get(status::build))
+        .route("/api/v1/status/runtimeinfo", get(status::runtime))
+        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/narthex/plugins", get(extensions::plugins))
+        .route("/api/v1/narthex/scripts", get(extensions::scripts))
+        .route("/api/v2/status", get(alertmanager::status))
+        .route("/api/v2/receivers", get(alertmanager::receivers))
+        .route(
+            "/api/v2/alerts",
+            get(alertmanager::alerts).post(alertmanager::post_alerts),
+        )
+        .route("/api/v2/alerts/groups", get(alertmanager::groups))
+        .route("/plugins/{name}/metrics", get(extensions::plugin_metrics))
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            only_when_ready,
+        ));
+    Router::new()
+        .merge(api)
+        .route("/", get(lifecycle::front_page))
+        .route("/metrics", get(lifecycle::metrics))
+        .route("/version", get(lifecycle::version))
+        .route("/-/healthy", get(lifecycle::healthy))
+        .route("/-/ready", get(lifecycle::ready))
+        .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload))
+        .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(compress))
+        .layer(middleware::from_fn(cross_origin))
+        .layer(middleware::from_fn_with_state(shared.clone(), count))
+        .with_state(shared)
+}
+
+async fn only_when_ready(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if shared.parts.agent.is_ready() {
+        return next.run(request).await;
+    }
+    let headers = [("X-Prometheus-Stopping", "false")];
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        headers,
+        "Service Unavailable",
+    )
+        .into_response()
+}
+
+async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let handler = match request.extensions().get::<MatchedPath>() {
+        Some(path) => path.as_str().to_owned(),
+        // One name for all unknown paths: a crawler must not make series.
+        None => "/unknown".to_owned(),
+    };
+    let started = Instant::now();
+    let response = next.run(request).await;
+    shared
+        .metrics
+        .observe(&handler, response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// Browsers on other origins may read the API, as upstream allows by default.
+async fn cross_origin(request: Request, next: Next) -> Response {
+    let has_origin = request.headers().contains_key(header::ORIGIN);
+    let is_preflight =
+        request.method() == Method::OPTIONS && request.uri().path().starts_with("/api/");
+    let mut response = if is_preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if has_origin {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "Accept, Authorization, Content-Type, Origin",
+            ),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Compresses with gzip where the client takes it and it pays.
+async fn compress(request: Request, next: Next) -> Response {
+    let accepts = accepts_gzip(request.headers());
+    let response = next.run(request).await;
+    if !accepts || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = match to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::warn!("reading an answer to compress it: {error}");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    head.headers
+        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if body.len() < COMPRESS_BYTES_MIN {
+        return Response::from_parts(head, Body::from(body));
+    }
+    match gzip(&body) {
+        Ok(compressed) => {
+            head.headers
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, Body::from(compressed))
+        }
+        Err(_) => Response::from_parts(head, Body::from(body)),
+    }
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|v| v.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let refused = |quality: &str| matches!(quality, "q=0" | "q=0.0");
+        parts.next() == Some("gzip") && !parts.any(refused)
+    })
+}
+
+fn gzip(body: &Bytes) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
