@@ -14,6 +14,8 @@ use narthex_model::labels::{
 };
 use narthex_promql::syntax::ast::Expr;
 
+use crate::templates;
+
 /// Which names are valid: `metric_name_validation_scheme` of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NameScheme {
@@ -287,6 +289,21 @@ fn check_rule(
     }
     faults.extend(label_name_faults(&draft.labels, scheme));
     faults.extend(annotation_name_faults(&draft.annotations, scheme));
+    if !draft.alert.is_empty() {
+        faults.extend(template_faults(
+            &draft.alert,
+            "labels",
+            "label",
+            &draft.labels,
+        ));
+        let annotations = &draft.annotations;
+        faults.extend(template_faults(
+            &draft.alert,
+            "annotations",
+            "annotation",
+            annotations,
+        ));
+    }
     match tree {
         Ok(tree) if faults.is_empty() => Ok(finish_rule(draft, tree, group_labels)),
         Ok(_) => Err(faults),
@@ -384,6 +401,24 @@ fn annotation_name_faults(
             Fault::at_key("annotations", name, message)
         })
         .collect()
+}
+
+/// Templates are parsed when the file is read: what is wrong with one is better known before an
+/// alert needs it.
+fn template_faults(
+    alert: &str,
+    field: &'static str,
+    word: &str,
+    texts: &BTreeMap<String, String>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (key, text) in texts {
+        if let Err(error) = templates::check(alert, text) {
+            let message = format!("{word} {}: {error}", quoted(key));
+            faults.push(Fault::at_key(field, key, message));
+        }
+    }
+    faults
 }
 
 fn is_valid_label_name(name: &str, scheme: NameScheme) -> bool {
