@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use narthex_model::Labels;
 
@@ -20,9 +21,17 @@ const SERIES_AT_ONCE: u32 = 256;
 /// A record of chunks is finished when it has this much.
 const CHUNK_RECORD_BYTES: usize = 1 << 20;
 
-pub(crate) fn write(head: &RwLock<Head>, mut out: CheckpointWriter) -> io::Result<SegmentInfo> {
+/// Fails with [`io::ErrorKind::Interrupted`] when `stop` is set meanwhile.
+pub(crate) fn write(
+    head: &RwLock<Head>,
+    mut out: CheckpointWriter,
+    stop: &AtomicBool,
+) -> io::Result<SegmentInfo> {
     let mut next = 0;
     while let Some(part) = take(head, next) {
+        if stop.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         write_part(&mut out, &part)?;
         next += SERIES_AT_ONCE;
     }

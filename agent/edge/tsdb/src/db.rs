@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -107,6 +107,7 @@ impl Db {
     ) -> Result<Self, OpenError> {
         let start = Instant::now();
         let lock = lock_folder(&config)?;
+        warn_of_other_data(&config.path);
         let metrics = Metrics::new(registry)?;
         metrics.clean_start.set(i64::from(lock.was_clean()));
         let (restore, report) = replay(&config)?;
@@ -178,13 +179,12 @@ impl Db {
 
     /// Syncs the log and releases the folder. Commits fail from now on; reading still works.
     pub fn close(&self) -> io::Result<()> {
-        // A commit or a checkpoint that is under way is waited for.
-        let maintenance = self.maintenance();
-        let writer = self.writer();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        drop((writer, maintenance));
+        // A commit that is under way is waited for; a checkpoint sees that it is to end.
+        drop(self.maintenance());
+        drop(self.writer());
         self.syncer.stop();
         let thread = self
             .sync_thread
@@ -366,6 +366,9 @@ impl Db {
                 let seconds = start.elapsed().as_secs_f64();
                 tracing::info!(size_bytes, seconds, "wrote a checkpoint of the log");
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                tracing::info!("the store is being closed, so no checkpoint was written");
+            }
             Err(error) => {
                 self.metrics.checkpoints_failed.inc();
                 self.metrics.wal_truncations_failed.inc();
@@ -383,7 +386,7 @@ impl Db {
             let covered = writer.wal.finish_segment()?;
             writer.wal.new_checkpoint(covered)?
         };
-        let info = checkpoint::write(&self.head, out)?;
+        let info = checkpoint::write(&self.head, out, &self.closed)?;
         let replaced = self.writer().wal.adopt(info);
         if let Err(error) = replaced.delete() {
             self.metrics.wal_truncations_failed.inc();
@@ -493,6 +496,21 @@ fn lock_folder(config: &Config) -> Result<FolderLock, OpenError> {
     })
 }
 
+/// Says so if the folder has a history that this store does not show.
+fn warn_of_other_data(folder: &Path) {
+    let has_blocks = std::fs::read_dir(folder).is_ok_and(|entries| {
+        let mut folders = entries.flatten().map(|entry| entry.path());
+        folders.any(|path| path.join("meta.json").exists())
+    });
+    if has_blocks || folder.join("wal").exists() {
+        tracing::warn!(
+            folder = %folder.display(),
+            "the data folder has blocks or a log of Prometheus, which this version does not read; \
+             they are left as they are"
+        );
+    }
+}
+
 fn replay(config: &Config) -> Result<(Restore, ReplayReport), OpenError> {
     let mut restore = Restore::default();
     match wal::replay(&config.path.join(wal::FOLDER), &mut restore) {
@@ -540,3 +558,6 @@ fn show_replay(metrics: &Metrics, restore: &Restore, report: &ReplayReport, star
 fn in_parentheses(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,50 +1,55 @@
 //! Writing and reading bit by bit, most significant bit first.
 
-/// Bits appended to bytes; the unused bits of the last byte are zero.
+/// Bits appended to bytes. The last ones are held back, so that a series that changes little
+/// touches its buffer seldom.
 #[derive(Debug, Default)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
-    /// Of the last byte.
-    unused_bits: u32,
+    /// What comes after `bytes`, leftmost; the unused bits are zero.
+    pending: u64,
+    /// Fewer than 64.
+    pending_bits: u32,
 }
 
 impl BitWriter {
     /// Continues after the first `bits` of `bytes`.
     pub(crate) fn resume(bytes: &[u8], bits: usize) -> Self {
-        let used = bits.div_ceil(8);
-        let mut bytes = bytes.get(..used).unwrap_or(bytes).to_vec();
-        let unused_bits = (used * 8 - bits) as u32;
-        if let Some(last) = bytes.last_mut() {
-            *last = *last >> unused_bits << unused_bits;
+        let whole = bytes.get(..bits / 8).unwrap_or(bytes);
+        let pending_bits = (bits % 8) as u32;
+        let part = bytes.get(bits / 8).map_or(0, |byte| u64::from(*byte) << 56);
+        BitWriter {
+            bytes: whole.to_vec(),
+            pending: part & !(u64::MAX >> pending_bits),
+            pending_bits,
         }
-        BitWriter { bytes, unused_bits }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What was written; the unused bits of the last byte are zero.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
+        let pending_bytes = self.pending_bits.div_ceil(8) as usize;
+        let pending = self.pending.to_be_bytes().into_iter().take(pending_bytes);
+        self.bytes.iter().copied().chain(pending)
     }
 
     /// Forgets what was written and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.unused_bits = 0;
+        self.pending = 0;
+        self.pending_bits = 0;
     }
 
     /// Writes the low `count` bits of `value`; `count` is at most 64.
+    #[inline]
     pub(crate) fn write(&mut self, value: u64, count: u32) {
-        let mut left = count;
-        while left > 0 {
-            if self.unused_bits == 0 {
-                self.bytes.push(0);
-                self.unused_bits = 8;
-            }
-            let taken = left.min(self.unused_bits);
-            left -= taken;
-            self.unused_bits -= taken;
-            let part = (value >> left) as u8 & (0xff >> (8 - taken));
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= part << self.unused_bits;
-            }
+        // To the left end; nothing if there is nothing to write.
+        let value = value.checked_shl(64 - count).unwrap_or(0);
+        self.pending |= value >> self.pending_bits;
+        self.pending_bits += count;
+        if self.pending_bits >= 64 {
+            self.bytes.extend_from_slice(&self.pending.to_be_bytes());
+            self.pending_bits -= 64;
+            let written = count - self.pending_bits;
+            self.pending = value.checked_shl(written).unwrap_or(0);
         }
     }
 
@@ -155,7 +160,8 @@ mod tests {
             for (value, count) in &parts {
                 writer.write(*value, *count);
             }
-            let mut reader = BitReader::new(writer.bytes());
+            let bytes: Vec<u8> = writer.bytes().collect();
+            let mut reader = BitReader::new(&bytes);
             for (value, count) in &parts {
                 prop_assert_eq!(reader.read(*count), Some(low(*value, *count)));
             }
@@ -168,7 +174,8 @@ mod tests {
             writer.write(0, lead);
             writer.write_varint(signed);
             writer.write_unsigned_varint(unsigned);
-            let mut reader = BitReader::new(writer.bytes());
+            let bytes: Vec<u8> = writer.bytes().collect();
+            let mut reader = BitReader::new(&bytes);
             reader.skip(lead);
             prop_assert_eq!(reader.read_varint(), Some(signed));
             prop_assert_eq!(reader.read_unsigned_varint(), Some(unsigned));
@@ -181,11 +188,12 @@ mod tests {
             for bit in &bits {
                 whole.write(u64::from(*bit), 1);
             }
-            let mut resumed = BitWriter::resume(whole.bytes(), at);
+            let bytes: Vec<u8> = whole.bytes().collect();
+            let mut resumed = BitWriter::resume(&bytes, at);
             for bit in &bits[at..] {
                 resumed.write(u64::from(*bit), 1);
             }
-            prop_assert_eq!(resumed.bytes(), whole.bytes());
+            prop_assert_eq!(resumed.bytes().collect::<Vec<_>>(), bytes);
         }
     }
 

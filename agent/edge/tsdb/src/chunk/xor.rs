@@ -39,6 +39,8 @@ pub(crate) fn decode(
     timestamps_ms.clear();
     values.clear();
     let mut decoder = Decoder::new(chunk)?;
+    timestamps_ms.reserve(usize::from(decoder.count));
+    values.reserve(usize::from(decoder.count));
     while decoder.advance()? {
         timestamps_ms.push(decoder.state.last_ms);
         values.push(f64::from_bits(decoder.state.last_bits));
@@ -94,7 +96,7 @@ impl Encoder {
 
     pub(crate) fn bytes(&self) -> Arc<[u8]> {
         let count = self.count.to_be_bytes().into_iter();
-        count.chain(self.writer.bytes().iter().copied()).collect()
+        count.chain(self.writer.bytes()).collect()
     }
 
     pub(crate) fn push(&mut self, timestamp_ms: i64, value_bits: u64) {

@@ -204,6 +204,11 @@ impl Wal {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn limit_records(&mut self, limit_bytes: u64) {
+        self.options.record_limit_bytes = limit_bytes;
+    }
+
     /// Whether there are files with unreadable parts that a checkpoint should replace.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.damaged.is_empty()
