@@ -157,8 +157,8 @@ impl std::fmt::Display for Monotonicity {
             format_general(self.highest_bucket),
             two_digits(self.max_difference),
             self.samples,
-            super::calendar::rfc3339(self.first_ms.div_euclid(1000)),
-            super::calendar::rfc3339(self.last_ms.div_euclid(1000)),
+            super::calendar::rfc3339(self.first_ms.div_euclid(1000).into()),
+            super::calendar::rfc3339(self.last_ms.div_euclid(1000).into()),
         )
     }
 }

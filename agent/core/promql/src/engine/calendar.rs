@@ -5,18 +5,18 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Date {
-    pub year: i64,
+    pub year: i128,
     /// 1 to 12.
     pub month: u8,
     /// 1 to 31.
     pub day: u8,
 }
 
-const DAY_SECONDS: i64 = 86_400;
+const DAY_SECONDS: i128 = 86_400;
 
 impl Date {
     /// Counts in years that begin on March 1, so that the leap day is the last one.
-    pub(super) fn from_seconds(seconds: i64) -> Date {
+    pub(super) fn from_seconds(seconds: i128) -> Date {
         let days = seconds.div_euclid(DAY_SECONDS) + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
@@ -30,7 +30,7 @@ impl Date {
         } else {
             month_from_march - 9
         };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let year = year_of_era + era * 400 + i128::from(month <= 2);
         Date {
             year,
             month: u8::try_from(month).unwrap_or(1),
@@ -63,21 +63,21 @@ impl Date {
     }
 }
 
-pub(super) fn hour(seconds: i64) -> i64 {
+pub(super) fn hour(seconds: i128) -> i128 {
     seconds.rem_euclid(DAY_SECONDS) / 3600
 }
 
-pub(super) fn minute(seconds: i64) -> i64 {
+pub(super) fn minute(seconds: i128) -> i128 {
     seconds.rem_euclid(3600) / 60
 }
 
 /// Sunday is 0.
-pub(super) fn day_of_week(seconds: i64) -> i64 {
+pub(super) fn day_of_week(seconds: i128) -> i128 {
     (seconds.div_euclid(DAY_SECONDS) + 4).rem_euclid(7)
 }
 
 /// `2006-01-02T15:04:05Z`.
-pub(super) fn rfc3339(seconds: i64) -> String {
+pub(super) fn rfc3339(seconds: i128) -> String {
     let date = Date::from_seconds(seconds);
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",

@@ -13,7 +13,7 @@ use super::functions::absent::{absent, labels_of};
 use super::functions::{histogram, labels, math, sort, time};
 use super::invariant::{Repeated, is_step_invariant, plain_selector, without_parens};
 use super::merge::{Collision, merge_same_labels};
-use super::operator::{Mapped, Ready, Vector, drain};
+use super::operator::{Mapped, Ready, Vector, collect};
 use super::query::Query;
 use super::range::select::{SubqueryRanges, stored_ranges, subquery_steps};
 use super::range::table::{Arguments, window_function};
@@ -165,8 +165,8 @@ impl<'q> Evaluator<'q> {
             return Err(wrong_type(expr));
         };
         Ok(match binary.op {
-            BinaryOp::And => filter(self.steps, Keep::Matched, matching, left, right),
-            BinaryOp::Unless => filter(self.steps, Keep::Unmatched, matching, left, right),
+            BinaryOp::And => filter(self.steps, Keep::Matched, matching, left, right)?,
+            BinaryOp::Unless => filter(self.steps, Keep::Unmatched, matching, left, right)?,
             BinaryOp::Or => union(self.steps, matching, left, right),
             op => {
                 let operation = Operation {
@@ -321,7 +321,7 @@ impl<'q> Evaluator<'q> {
             // They look at native histograms only, and a selector that meets one refuses.
             "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev"
             | "histogram_stdvar" => {
-                drain(self.vector(argument(call, 0)?)?)?;
+                collect(self.vector(argument(call, 0)?)?)?;
                 Ok(Ready::boxed(Vec::new()))
             }
             _ => Err(unknown_function(call)),

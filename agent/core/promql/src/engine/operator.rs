@@ -8,8 +8,8 @@ use super::error::QueryError;
 
 /// Gives series: first the labels of all of them, then the values, one series after the other.
 ///
-/// Keeps true: `next` is called at most once for each of `series()`, in their order; a series may
-/// turn out to have no value at all, and then it counts for nothing.
+/// Keeps true: `next` or `skip` is called once for each of `series()`, in their order, so that no
+/// error is missed; a series may turn out to have no value at all, and then it counts for nothing.
 pub(super) trait VectorOperator {
     fn series(&self) -> &[SeriesInfo];
 
@@ -161,10 +161,10 @@ pub(super) fn collect(mut input: Vector<'_>) -> Result<Vec<(SeriesInfo, Column)>
     Ok(out)
 }
 
-/// Reads everything for its errors and annotations alone.
-pub(super) fn drain(mut input: Vector<'_>) -> Result<(), QueryError> {
+/// Goes past all series, for their errors and annotations alone.
+pub(super) fn skip_all(input: &mut Vector<'_>) -> Result<(), QueryError> {
     for _ in 0..input.series().len() {
-        input.next()?;
+        input.skip()?;
     }
     Ok(())
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use narthex_model::Labels;
-use narthex_model::labels::{is_valid_label_name_utf8, quoted};
+use narthex_model::labels::quoted;
 use narthex_model::number::format_plain;
 
 use super::Grouping;
 use crate::engine::column::Column;
 use crate::engine::error::QueryError;
+use crate::engine::functions::labels::is_valid_name;
 use crate::engine::operator::{Ready, SeriesInfo, Vector};
 use crate::engine::query::Query;
 use crate::engine::steps::Steps;
@@ -22,7 +23,7 @@ pub(in crate::engine) fn count_values<'q>(
     grouping: &Grouping<'_>,
     mut input: Vector<'q>,
 ) -> Result<Vector<'q>, QueryError> {
-    if !is_valid_label_name_utf8(label) {
+    if !is_valid_name(label) {
         return Err(QueryError::execution(format!(
             "invalid label name {}",
             quoted(label)

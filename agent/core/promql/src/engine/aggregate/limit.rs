@@ -8,7 +8,7 @@ use super::rank::{wanted, wants_any};
 use crate::engine::column::Column;
 use crate::engine::error::QueryError;
 use crate::engine::merge::FanIn;
-use crate::engine::operator::{Ready, SeriesInfo, Vector, VectorOperator, exhausted};
+use crate::engine::operator::{Ready, SeriesInfo, Vector, VectorOperator, exhausted, skip_all};
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::engine::steps::Steps;
@@ -20,10 +20,10 @@ pub(in crate::engine) fn limit_k<'q>(
     steps: Steps,
     k: Scalar,
     grouping: &Grouping<'_>,
-    input: Vector<'q>,
+    mut input: Vector<'q>,
 ) -> Result<Vector<'q>, QueryError> {
     if !wants_any(&k)? {
-        crate::engine::operator::drain(input)?;
+        skip_all(&mut input)?;
         return Ok(Ready::boxed(Vec::new()));
     }
     let keys = input.series().iter().map(|info| grouping.of(&info.labels));

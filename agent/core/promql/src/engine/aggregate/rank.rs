@@ -4,7 +4,7 @@ use super::Grouping;
 use crate::engine::column::{Bitmap, Column};
 use crate::engine::error::QueryError;
 use crate::engine::merge::FanIn;
-use crate::engine::operator::{Ready, SeriesInfo, Vector, collect};
+use crate::engine::operator::{Ready, SeriesInfo, Vector, collect, skip_all};
 use crate::engine::quantile::nan_first;
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
@@ -54,10 +54,10 @@ pub(in crate::engine) fn rank<'q>(
     rank: Rank,
     k: &Scalar,
     grouping: &Grouping<'_>,
-    input: Vector<'q>,
+    mut input: Vector<'q>,
 ) -> Result<Vector<'q>, QueryError> {
     if !wants_any(k)? {
-        crate::engine::operator::drain(input)?;
+        skip_all(&mut input)?;
         return Ok(Ready::boxed(Vec::new()));
     }
     let rows = collect(input)?;

@@ -114,6 +114,9 @@ pub(in crate::engine) fn vectors<'q>(
         next_output: 0,
     };
     join.read_one_side(one, &one_infos, &one_of)?;
+    if join.plan.series.is_empty() {
+        join.take_rest()?;
+    }
     Ok(Box::new(join))
 }
 
@@ -409,6 +412,14 @@ impl Join<'_> {
         Ok(())
     }
 
+    /// Series of the many side that no result needs may still be an error.
+    fn take_rest(&mut self) -> Result<(), QueryError> {
+        while self.next_many < self.many_of.len() {
+            self.take_many()?;
+        }
+        Ok(())
+    }
+
     /// Two samples meet.
     fn meet(
         &mut self,
@@ -535,6 +546,9 @@ impl VectorOperator for Join<'_> {
         let last = *self.plan.last_many_of.get(output).ok_or_else(exhausted)?;
         while self.next_many <= last {
             self.take_many()?;
+        }
+        if self.next_output == self.plan.series.len() {
+            self.take_rest()?;
         }
         match self.outputs.get_mut(output).and_then(Option::take) {
             Some(unfinished) => Ok(unfinished.column),

@@ -4,7 +4,7 @@ use super::matching::Signatures;
 use crate::engine::column::{Bitmap, Column};
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, merge_same_labels};
-use crate::engine::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
+use crate::engine::operator::{SeriesInfo, Vector, VectorOperator, exhausted, skip_all};
 use crate::engine::steps::Steps;
 use crate::syntax::ast::VectorMatching;
 
@@ -22,12 +22,16 @@ pub(in crate::engine) fn filter<'q>(
     keep: Keep,
     matching: &VectorMatching,
     left: Vector<'q>,
-    right: Vector<'q>,
-) -> Vector<'q> {
+    mut right: Vector<'q>,
+) -> Result<Vector<'q>, QueryError> {
+    if left.series().is_empty() {
+        skip_all(&mut right)?;
+        return Ok(left);
+    }
     let mut signatures = Signatures::new(matching);
     let left_of = signatures.of_all(left.series());
     let right_of = signatures.of_all(right.series());
-    Box::new(Filter {
+    Ok(Box::new(Filter {
         keep,
         left,
         right: Some(right),
@@ -36,7 +40,7 @@ pub(in crate::engine) fn filter<'q>(
         present: vec![None; signatures.count()],
         steps,
         next: 0,
-    })
+    }))
 }
 
 struct Filter<'q> {
@@ -98,6 +102,7 @@ impl VectorOperator for Filter<'_> {
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
+        self.read_right()?;
         self.next += 1;
         self.left.skip()
     }

@@ -45,8 +45,13 @@ pub(in crate::engine) fn label_join<'q>(
     }))
 }
 
+/// The parser puts U+FFFD where a literal's bytes are no UTF-8.
+pub(in crate::engine) fn is_valid_name(name: &str) -> bool {
+    is_valid_label_name_utf8(name) && !name.contains(char::REPLACEMENT_CHARACTER)
+}
+
 fn check(which: &str, name: &str, function: &str) -> Result<(), QueryError> {
-    if is_valid_label_name_utf8(name) {
+    if is_valid_name(name) {
         return Ok(());
     }
     Err(QueryError::execution(format!(

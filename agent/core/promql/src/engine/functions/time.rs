@@ -21,14 +21,24 @@ pub(in crate::engine) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// Beyond this the calendar's arithmetic would overflow; no date is meant there.
-const MAX_SECONDS: f64 = 9e17;
-
-fn whole(seconds: f64) -> i64 {
-    seconds.clamp(-MAX_SECONDS, MAX_SECONDS) as i64
+/// Whole seconds. What is no number of 64 bits becomes the smallest one, as in Prometheus on
+/// common machines, and so early times that its calendar can't reach them wrap to the far future.
+fn whole(seconds: f64) -> i128 {
+    const EARLIEST: i128 = -9_223_372_028_715_321_600;
+    const BEYOND_INT64: f64 = 9_223_372_036_854_775_808.0;
+    let seconds = if (-BEYOND_INT64..BEYOND_INT64).contains(&seconds) {
+        seconds as i128
+    } else {
+        i128::from(i64::MIN)
+    };
+    if seconds < EARLIEST {
+        seconds + (1 << 64)
+    } else {
+        seconds
+    }
 }
 
-fn number(value: i64) -> f64 {
+fn number(value: i128) -> f64 {
     value as f64
 }
 
@@ -52,7 +62,9 @@ mod tests {
             assert_eq!(function(name).unwrap()(time), expected, "{name}");
         }
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
-            assert!(function("year").unwrap()(odd).is_finite());
+            assert_eq!(function("year").unwrap()(odd), 292_277_026_596.0);
+            assert_eq!(function("month").unwrap()(odd), 12.0);
+            assert_eq!(function("day_of_week").unwrap()(odd), 0.0);
         }
     }
 }
