@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::bindings::exporter::narthex::plugin::files::{
     Entry, ErrorCode, FileError, FileKind, Metadata,
 };
+use crate::glob;
 pub use crate::host::log::Level;
 use crate::host::publisher::TargetGroup;
 pub use crate::host::system::{Disk, Identity, Memory, Network, Usage};
@@ -276,20 +277,25 @@ impl World {
         })
     }
 
-    /// What a watch compares: the file's content, or that of the folder's entries.
+    /// What a watch compares: the file's content, or that of the folder's entries, or of whatever a
+    /// pattern matches.
     fn fingerprint(&self, path: &str) -> BTreeMap<String, Vec<u8>> {
-        match self.read(path) {
-            Ok(content) => BTreeMap::from([(String::new(), content)]),
-            Err(_) => self
-                .entries(path)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|entry| {
-                    let below = format!("{}/{}", path.trim_end_matches('/'), entry.name);
-                    (entry.name, self.read(&below).unwrap_or_default())
-                })
-                .collect(),
+        if let Ok(content) = self.read(path) {
+            return BTreeMap::from([(String::new(), content)]);
         }
+        let (folder, pattern) = match path.rsplit_once('/') {
+            Some((folder, last)) if last.contains('*') => (folder, last),
+            _ => (path.trim_end_matches('/'), "*"),
+        };
+        self.entries(if folder.is_empty() { "/" } else { folder })
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|entry| glob::matches(pattern, &entry.name))
+            .map(|entry| {
+                let content = self.read(&format!("{folder}/{}", entry.name));
+                (entry.name, content.unwrap_or_default())
+            })
+            .collect()
     }
 
     fn fingerprints(&self) -> BTreeMap<u64, BTreeMap<String, Vec<u8>>> {

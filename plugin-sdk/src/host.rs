@@ -192,7 +192,8 @@ pub mod events {
     pub type Subscription = u64;
 
     /// Fires when what `path` leads to has changed, appeared or gone; a folder, when one of its
-    /// entries does. The path need not be there yet.
+    /// entries does. A last segment with `*` stands for whatever it matches. Nothing of it need be
+    /// there yet.
     pub fn watch(path: &str) -> Result<Subscription, FileError> {
         events::watch(path).map_err(FileError::from)
     }

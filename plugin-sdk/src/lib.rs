@@ -13,6 +13,7 @@ pub mod error;
 pub mod exporter;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
+pub mod glob;
 #[doc(hidden)]
 pub mod guest;
 pub mod host;

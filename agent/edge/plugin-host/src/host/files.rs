@@ -1,0 +1,231 @@
+//! Reading files, within what is granted.
+//!
+//! Keeps true: what is opened is what was judged. Between judging a path and opening it someone
+//! may put a symbolic link in its way, so the real path is opened without following any.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::bindings::files::{Entry, ErrorCode, FileError, FileKind, Host, Metadata};
+
+use super::{State, file_error};
+
+/// A folder with more entries is refused: /proc of a very large machine has some hundred thousand.
+const MAX_ENTRIES: usize = 1_000_000;
+
+impl Host for State {
+    fn read(&mut self, path: String) -> Result<Vec<u8>, FileError> {
+        self.read_file(&path)
+    }
+
+    fn read_many(&mut self, paths: Vec<String>) -> Vec<Result<Vec<u8>, FileError>> {
+        // The files of one crossing share one allowance.
+        let mut left = self.shared.limits.load().file_bytes;
+        paths
+            .iter()
+            .map(|path| {
+                if self.may_go_on().is_err() {
+                    return Err(file_error(ErrorCode::Other, "the call has taken too long"));
+                }
+                let content = self.read_up_to(path, left)?;
+                left -= content.len() as u64;
+                Ok(content)
+            })
+            .collect()
+    }
+
+    fn entries(&mut self, path: String) -> Result<Vec<Entry>, FileError> {
+        let real = self.shared.permits.load().resolve(&path)?;
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(real).map_err(|error| io_error(&error))? {
+            let entry = entry.map_err(|error| io_error(&error))?;
+            // A name that is no UTF-8 can't be asked for, so it is of no use.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if entries.len() == MAX_ENTRIES {
+                return Err(file_error(ErrorCode::TooLarge, "too many entries"));
+            }
+            let kind = entry.file_type().map_or(FileKind::Other, kind);
+            entries.push(Entry { name, kind });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn stat(&mut self, path: String) -> Result<Metadata, FileError> {
+        let real = self.shared.permits.load().resolve(&path)?;
+        let metadata = fs::metadata(real).map_err(|error| io_error(&error))?;
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
+        Ok(Metadata {
+            kind: kind(metadata.file_type()),
+            size_bytes: metadata.len(),
+            modified_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn read_link(&mut self, path: String) -> Result<String, FileError> {
+        let link = self.shared.permits.load().resolve_link(&path)?;
+        let target = fs::read_link(link).map_err(|error| io_error(&error))?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    fn real_path(&mut self, path: String) -> Result<String, FileError> {
+        let real = self.shared.permits.load().resolve(&path)?;
+        real.into_os_string()
+            .into_string()
+            .map_err(|_| file_error(ErrorCode::Other, "the real path is not UTF-8"))
+    }
+}
+
+impl State {
+    fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        self.read_up_to(path, self.shared.limits.load().file_bytes)
+    }
+
+    fn read_up_to(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
+        let real = self.shared.permits.load().resolve(path)?;
+        let file = open(&real)?;
+        let metadata = file.metadata().map_err(|error| io_error(&error))?;
+        if metadata.is_dir() {
+            return Err(file_error(ErrorCode::IsADirectory, "is a directory"));
+        }
+        if !metadata.is_file() {
+            return Err(file_error(ErrorCode::Invalid, "not a regular file"));
+        }
+        let mut content = Vec::new();
+        file.take(limit_bytes.saturating_add(1))
+            .read_to_end(&mut content)
+            .map_err(|error| io_error(&error))?;
+        if content.len() as u64 > limit_bytes {
+            self.shared.metrics.note_limit("file_bytes");
+            return Err(file_error(
+                ErrorCode::TooLarge,
+                &format!("longer than {limit_bytes} bytes (plugins.limits.file_bytes)"),
+            ));
+        }
+        Ok(content)
+    }
+}
+
+/// Opens a path that holds no symbolic links, and fails if it holds one after all. Pipes and
+/// devices don't block.
+#[cfg(target_os = "linux")]
+fn open(real: &Path) -> Result<File, FileError> {
+    use rustix::fs::{CWD, ResolveFlags, openat2};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match openat2(
+        CWD,
+        real,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    ) {
+        Ok(descriptor) => Ok(File::from(descriptor)),
+        // Kernels before 5.6, and sandboxes that don't know the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_without_link_at_end(real, flags),
+        Err(error) => Err(io_error(&error.into())),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(real: &Path) -> Result<File, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open_without_link_at_end(real, flags)
+}
+
+fn open_without_link_at_end(real: &Path, flags: OFlags) -> Result<File, FileError> {
+    match rustix::fs::open(real, flags | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(descriptor) => Ok(File::from(descriptor)),
+        Err(error) => Err(io_error(&error.into())),
+    }
+}
+
+fn kind(kind: fs::FileType) -> FileKind {
+    if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_symlink() {
+        FileKind::Symlink
+    } else {
+        FileKind::Other
+    }
+}
+
+/// In the words of Prometheus's exporters, which dashboards know as label values.
+pub(crate) fn io_error(error: &io::Error) -> FileError {
+    let known = |code: ErrorCode, message: &str| file_error(code, message);
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT) => known(ErrorCode::NotFound, "no such file or directory"),
+        Some(Errno::ACCESS) => known(ErrorCode::PermissionDenied, "permission denied"),
+        Some(Errno::PERM) => known(ErrorCode::PermissionDenied, "operation not permitted"),
+        Some(Errno::NOTDIR) => known(ErrorCode::NotADirectory, "not a directory"),
+        Some(Errno::ISDIR) => known(ErrorCode::IsADirectory, "is a directory"),
+        Some(Errno::INVAL) => known(ErrorCode::Invalid, "invalid argument"),
+        Some(Errno::NODATA) => known(ErrorCode::NoData, "no data available"),
+        Some(Errno::AGAIN) => known(ErrorCode::TryAgain, "resource temporarily unavailable"),
+        Some(Errno::OPNOTSUPP) => known(ErrorCode::NotSupported, "operation not supported"),
+        Some(Errno::IO) => known(ErrorCode::InputOutput, "input/output error"),
+        _ => known(ErrorCode::Other, &system_message(error)),
+    }
+}
+
+/// The system's message for an error, in lower case and without its number.
+pub(crate) fn system_message(error: &io::Error) -> String {
+    if Errno::from_io_error(error) == Some(Errno::STALE) {
+        return "stale NFS file handle".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_put_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        fs::write(root.join("real/a"), "a").unwrap();
+        symlink(root.join("real"), root.join("link")).unwrap();
+        symlink(root.join("real/a"), root.join("a")).unwrap();
+        assert!(open(&root.join("real/a")).is_ok());
+        assert!(open(&root.join("a")).is_err());
+        assert!(open(&root.join("link/a")).is_err());
+    }
+
+    #[test]
+    fn messages_are_plain() {
+        for (code, expected) in [
+            (2, "no such file or directory"),
+            (13, "permission denied"),
+            (5, "input/output error"),
+            (116, "stale NFS file handle"),
+            (107, "transport endpoint is not connected"),
+        ] {
+            assert_eq!(
+                io_error(&io::Error::from_raw_os_error(code)).message,
+                expected
+            );
+        }
+    }
+}
