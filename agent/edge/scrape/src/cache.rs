@@ -35,9 +35,16 @@ struct RawEntry {
 pub(crate) struct Slot {
     pub labels: Labels,
     pub reference: Option<SeriesRef>,
-    /// It has samples and no stale marker after them.
-    pub live: bool,
+    /// It has samples and no stale marker after them; since this scrape.
+    live_since: Option<u64>,
     seen: u64,
+}
+
+impl Slot {
+    /// A stale marker was written.
+    pub(crate) fn end(&mut self) {
+        self.live_since = None;
+    }
 }
 
 /// What is known of the raw bytes of a series.
@@ -104,7 +111,26 @@ impl SeriesCache {
         let scrape = self.scrape;
         self.slots
             .iter_mut()
-            .filter(move |slot| slot.live && slot.seen != scrape)
+            .filter(move |slot| slot.live_since.is_some() && slot.seen != scrape)
+    }
+
+    /// The slot has a sample now that a stale marker has to follow.
+    pub(crate) fn make_live(&mut self, at: usize) {
+        let scrape = self.scrape;
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.live_since.get_or_insert(scrape);
+        }
+    }
+
+    /// What this scrape gave was not stored after all: no series has come to life in it, and none
+    /// was seen.
+    pub(crate) fn undo(&mut self) {
+        for slot in &mut self.slots {
+            if slot.live_since == Some(self.scrape) {
+                slot.live_since = None;
+            }
+        }
+        self.begin();
     }
 
     /// Ends a good scrape: forgets what it didn't show.
@@ -237,10 +263,10 @@ mod tests {
                 }
             };
             cache.see(at);
-            cache.slot_mut(at).unwrap().live = true;
+            cache.make_live(at);
         }
         let gone = cache.vanished().map(|slot| {
-            slot.live = false;
+            slot.end();
             slot.labels.metric_name().unwrap_or_default().to_owned()
         });
         let mut gone: Vec<String> = gone.collect();

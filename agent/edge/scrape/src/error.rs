@@ -9,7 +9,9 @@ use narthex_storage::CommitError;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ScrapeError {
     #[error(transparent)]
-    Http(#[from] narthex_http_client::Error),
+    Http(narthex_http_client::Error),
+    #[error("{0} (scrape_timeout)")]
+    Timeout(narthex_http_client::Error),
     #[error("server returned HTTP status {0}")]
     Status(String),
     #[error("{0}")]
@@ -32,8 +34,17 @@ pub(crate) enum ScrapeError {
     TargetLimit { targets: usize, limit: u64 },
     #[error(transparent)]
     Exporter(#[from] ExporterError),
-    #[error("timeout: the plugin did not answer within {0:?} (the scrape timeout)")]
+    #[error("timeout: the plugin did not answer within {0:?} (scrape_timeout)")]
     ExporterTimeout(Duration),
     #[error("cannot store the samples: {0}")]
     Store(#[from] CommitError),
+}
+
+impl From<narthex_http_client::Error> for ScrapeError {
+    fn from(error: narthex_http_client::Error) -> Self {
+        match error {
+            narthex_http_client::Error::Timeout { .. } => ScrapeError::Timeout(error),
+            error => ScrapeError::Http(error),
+        }
+    }
 }

@@ -164,7 +164,7 @@ impl<'a> Batch<'a> {
             self.time_ms,
         );
         batch.counts = counts;
-        batch.memory.series.begin();
+        batch.memory.series.undo();
         batch.end_vanished();
         let emptied = batch.memory.series.end_failure();
         (batch, emptied)
@@ -358,7 +358,9 @@ impl<'a> Batch<'a> {
         {
             Ok(reference) => {
                 slot.reference = Some(reference);
-                slot.live |= explicit_ms.is_none() || self.rules.track_timestamps_staleness;
+                if explicit_ms.is_none() || self.rules.track_timestamps_staleness {
+                    self.memory.series.make_live(at);
+                }
             }
             Err(AppendError::DuplicateTimestamp) => self.counts.duplicates += 1,
             Err(AppendError::OutOfOrder | AppendError::TooOld) => self.counts.out_of_order += 1,
@@ -370,7 +372,7 @@ impl<'a> Batch<'a> {
 
     fn end_vanished(&mut self) {
         for slot in self.memory.series.vanished() {
-            slot.live = false;
+            slot.end();
             // A series that has newer samples from elsewhere needs no marker.
             let _ = self
                 .appender
@@ -500,4 +502,4 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -64,7 +64,9 @@ pub struct Manager {
 struct State {
     pools: BTreeMap<String, Pool>,
     exporter_config: Option<ExporterConfig>,
-    exporters: BTreeMap<String, (ExporterHandle, Handle)>,
+    exporter_handles: Vec<ExporterHandle>,
+    /// By job.
+    exporters: BTreeMap<String, Handle>,
     /// Loops that were told to end their series and may still do so.
     ending: Vec<Handle>,
     seed: u64,
@@ -124,13 +126,11 @@ impl Manager {
                 state.ending.push(handle);
             }
         }
-        let exporters_changed = state.exporter_config.as_ref() != Some(&config.exporters);
-        state.exporter_config = Some(config.exporters);
-        if exporters_changed {
-            let handles = state.exporters.values().map(|(handle, _)| handle.clone());
-            let handles = handles.collect();
-            self.sync_exporters(&mut state, handles);
+        if state.exporter_config.as_ref() != Some(&config.exporters) {
+            state.exporter_config = Some(config.exporters);
+            self.sync_exporters(&mut state);
         }
+        state.ending.retain(|handle| !handle.is_finished());
         Ok(())
     }
 
@@ -153,7 +153,8 @@ impl Manager {
     /// one that is gone end at once.
     pub fn set_exporters(&self, exporters: Vec<ExporterHandle>) {
         let mut state = self.lock();
-        self.sync_exporters(&mut state, exporters);
+        state.exporter_handles = exporters;
+        self.sync_exporters(&mut state);
     }
 
     /// All targets, exporters among them, sorted by job and URL.
@@ -170,9 +171,7 @@ impl Manager {
                 .insert(name.clone(), pool.dropped_count);
         }
         let exporters = state.exporters.values();
-        targets
-            .active
-            .extend(exporters.map(|(_, handle)| handle.status()));
+        targets.active.extend(exporters.map(Handle::status));
         targets.active.sort_by(|a, b| {
             let key = |t: &crate::TargetStatus| (t.scrape_pool.clone(), t.scrape_url.clone());
             key(a).cmp(&key(b)).then_with(|| a.labels.cmp(&b.labels))
@@ -184,9 +183,8 @@ impl Manager {
     pub fn metadata(&self) -> Vec<TargetMetadata> {
         let state = self.lock();
         let loops = state.pools.values().flat_map(|pool| pool.loops.values());
-        let exporters = state.exporters.values().map(|(_, handle)| handle);
         loops
-            .chain(exporters)
+            .chain(state.exporters.values())
             .map(|handle| TargetMetadata {
                 target: handle.settings.labels.clone(),
                 scrape_pool: handle.settings.pool.clone(),
@@ -202,7 +200,7 @@ impl Manager {
         for pool in state.pools.into_values() {
             handles.extend(pool.loops.into_values().chain(pool.leaving.into_values()));
         }
-        handles.extend(state.exporters.into_values().map(|(_, handle)| handle));
+        handles.extend(state.exporters.into_values());
         for handle in handles {
             handle.abandon().await;
         }
@@ -292,12 +290,13 @@ impl Manager {
                 None => unmatched.push((identity, settings)),
             }
         }
+        let mut same_series: HashMap<Labels, Labels> = former
+            .iter()
+            .map(|(identity, handle)| (handle.settings.labels.clone(), identity.clone()))
+            .collect();
         for (identity, settings) in unmatched {
-            let same_series = former
-                .iter()
-                .find(|(_, handle)| handle.settings.labels == settings.labels)
-                .map(|(identity, _)| identity.clone());
-            match same_series.and_then(|known| former.remove(&known)) {
+            let known = same_series.remove(&settings.labels);
+            match known.and_then(|known| former.remove(&known)) {
                 Some(handle) => self.resume(pool, identity, handle, settings),
                 None => self.start(pool, identity, settings),
             }
@@ -402,16 +401,24 @@ impl Manager {
             .set(pool.job.limits.targets as f64);
     }
 
-    fn sync_exporters(&self, state: &mut State, exporters: Vec<ExporterHandle>) {
-        let Some(config) = state.exporter_config.clone() else {
-            tracing::debug!("exporters before a configuration");
+    fn sync_exporters(&self, state: &mut State) {
+        let Some(config) = &state.exporter_config else {
             return;
         };
         let mut former = std::mem::take(&mut state.exporters);
-        for exporter in exporters {
-            let settings = Arc::new(self.exporter_settings(&config, &exporter, state.seed));
+        for exporter in &state.exporter_handles {
+            if state.exporters.contains_key(&exporter.job) {
+                let (job, plugin) = (&exporter.job, &exporter.plugin);
+                tracing::warn!(
+                    job,
+                    plugin,
+                    "another exporter has this job; this one is not asked"
+                );
+                continue;
+            }
+            let settings = Arc::new(self.exporter_settings(config, exporter, state.seed));
             let known = former.remove(&exporter.job);
-            let resumed = known.and_then(|(_, mut handle)| {
+            let resumed = known.and_then(|mut handle| {
                 let same_series = handle.settings.labels == settings.labels;
                 if same_series && handle.resume(settings.clone()) {
                     return Some(handle);
@@ -423,11 +430,9 @@ impl Manager {
             let handle = resumed.unwrap_or_else(|| {
                 Handle::start(settings, self.store.clone(), self.metrics.clone(), true)
             });
-            state
-                .exporters
-                .insert(exporter.job.clone(), (exporter, handle));
+            state.exporters.insert(exporter.job.clone(), handle);
         }
-        for (_, handle) in former.into_values() {
+        for handle in former.into_values() {
             handle.stop();
             state.ending.push(handle);
         }

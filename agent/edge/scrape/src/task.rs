@@ -262,7 +262,8 @@ impl Loop {
         let Directive::Run(settings) = self.directives.borrow_and_update().clone() else {
             return false;
         };
-        if settings.rules != self.settings.rules {
+        let rules = (&settings.rules, &self.settings.rules);
+        if !Arc::ptr_eq(rules.0, rules.1) && rules.0 != rules.1 {
             self.memory.series.forget_raw();
         }
         let schedule = Schedule::new(settings.interval_ms, settings.spread);

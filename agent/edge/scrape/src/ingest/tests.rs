@@ -1,1 +1,453 @@
+use super::*;
 
+use narthex_model::family::Metadata;
+use narthex_model::{CancelToken, Metric, MetricType, MetricValue, Regexp, is_stale_nan};
+use narthex_relabel::Action;
+use narthex_storage::memory::MemoryStore;
+use narthex_storage::{Column, Queryable, SelectQuery};
+
+/// All samples of a store, a line each: `name{labels} @time value`.
+pub(crate) fn dump(store: &MemoryStore) -> Vec<String> {
+    let query = SelectQuery {
+        matchers: &[],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        cancel: CancelToken::default(),
+    };
+    let mut lines = Vec::new();
+    for series in store.select(&query).unwrap() {
+        let labels = series.labels();
+        let name = labels.metric_name().unwrap_or_default().to_owned();
+        let rest = labels.without_metric_name();
+        series
+            .visit(&mut |column| {
+                let Column::Floats {
+                    timestamps_ms,
+                    values,
+                } = column
+                else {
+                    panic!("only floats are written here");
+                };
+                for (time_ms, value) in timestamps_ms.iter().zip(values) {
+                    let value = if is_stale_nan(*value) {
+                        "stale".to_owned()
+                    } else {
+                        value.to_string()
+                    };
+                    lines.push(format!("{name}{rest} @{time_ms} {value}"));
+                }
+            })
+            .unwrap();
+    }
+    lines
+}
+
+fn rules() -> Rules {
+    Rules {
+        honor_labels: false,
+        honor_timestamps: true,
+        track_timestamps_staleness: false,
+        legacy_names: false,
+        limits: Limits::default(),
+        metric_relabel: Vec::new(),
+    }
+}
+
+struct Target {
+    store: MemoryStore,
+    memory: Memory,
+    metadata: MetadataCache,
+    rules: Rules,
+    labels: Labels,
+}
+
+impl Target {
+    fn new(rules: Rules) -> Self {
+        Target {
+            store: MemoryStore::default(),
+            memory: Memory::new(),
+            metadata: MetadataCache::default(),
+            rules,
+            labels: Labels::from_pairs([("i", "t")]),
+        }
+    }
+
+    /// One scrape without its report.
+    fn scrape(&mut self, time_ms: i64, body: &str) -> Result<Counts, String> {
+        let body = body.as_bytes().to_vec();
+        let format = Format::Text;
+        self.take(time_ms, &Answer::Page { format, body })
+    }
+
+    fn take(&mut self, time_ms: i64, answer: &Answer) -> Result<Counts, String> {
+        let mut batch = Batch::new(
+            &self.store,
+            &mut self.memory,
+            &self.rules,
+            &self.labels,
+            time_ms,
+        );
+        let result = batch.fill(answer, &mut self.metadata);
+        let counts = batch.counts();
+        if result.is_err() {
+            batch = batch.fail().0;
+        }
+        batch.commit().unwrap();
+        result.map(|()| counts).map_err(|e| e.to_string())
+    }
+}
+
+#[test]
+fn labels_are_joined_as_configured() {
+    let honoring = Rules {
+        honor_labels: true,
+        ..rules()
+    };
+    let untimed = Rules {
+        honor_timestamps: false,
+        ..rules()
+    };
+    for (rules, body, expected) in [
+        (rules(), "a 1", "a{i=\"t\"} @1000 1"),
+        (
+            rules(),
+            "a{b=\"c\",e=\"\"} 1 900",
+            "a{b=\"c\", i=\"t\"} @900 1",
+        ),
+        (untimed, "a 1 900", "a{i=\"t\"} @1000 1"),
+        (
+            rules(),
+            "a{i=\"x\"} 1",
+            "a{exported_i=\"x\", i=\"t\"} @1000 1",
+        ),
+        (
+            rules(),
+            "a{i=\"x\",exported_i=\"y\"} 1",
+            "a{exported_exported_i=\"x\", exported_i=\"y\", i=\"t\"} @1000 1",
+        ),
+        (rules(), "a{i=\"\"} 1", "a{i=\"t\"} @1000 1"),
+        (honoring.clone(), "a{i=\"x\"} 1", "a{i=\"x\"} @1000 1"),
+        (honoring.clone(), "a{i=\"\"} 1", "a{} @1000 1"),
+        (honoring, "a 1", "a{i=\"t\"} @1000 1"),
+        (
+            rules(),
+            "# TYPE h histogram\nh_bucket{le=\"1\"} 1",
+            "h_bucket{i=\"t\", le=\"1.0\"} @1000 1",
+        ),
+        (
+            rules(),
+            "{\"a.b\",\"c d\"=\"e\"} 1",
+            "a.b{\"c d\"=\"e\", i=\"t\"} @1000 1",
+        ),
+    ] {
+        let mut target = Target::new(rules);
+        let counts = target.scrape(1000, body).unwrap();
+        assert_eq!(dump(&target.store), [expected], "{body}");
+        assert_eq!((counts.scraped, counts.kept, counts.added), (1, 1, 1));
+    }
+}
+
+#[test]
+fn metric_relabelling_drops_and_renames() {
+    let rule = |name: &str, action, target_label: &str, replacement: &str| RelabelRule {
+        source_labels: vec![METRIC_NAME.into()],
+        regex: Regexp::anchored(name).unwrap(),
+        action,
+        target_label: target_label.to_owned(),
+        replacement: replacement.to_owned(),
+        ..RelabelRule::default()
+    };
+    let mut target = Target::new(Rules {
+        metric_relabel: vec![
+            rule("drop.*", Action::Drop, "", "$1"),
+            rule("old", Action::Replace, METRIC_NAME, "new"),
+        ],
+        ..rules()
+    });
+    for time_ms in [1000, 2000] {
+        let counts = target.scrape(time_ms, "drop_me 1\nold 2").unwrap();
+        let added = u64::from(time_ms == 1000);
+        assert_eq!((counts.scraped, counts.kept, counts.added), (2, 1, added));
+    }
+    assert_eq!(
+        dump(&target.store),
+        ["new{i=\"t\"} @1000 2", "new{i=\"t\"} @2000 2"]
+    );
+
+    target.rules.metric_relabel = vec![rule("nameless", Action::Replace, METRIC_NAME, "")];
+    target.memory.series.forget_raw();
+    assert_eq!(
+        target.scrape(3000, "a 1\nnameless 1"),
+        Err("line 2: after relabelling {i=\"t\"} has no metric name".to_owned())
+    );
+}
+
+#[test]
+fn series_become_stale_when_they_vanish_and_when_a_scrape_fails() {
+    let mut target = Target::new(rules());
+    target.scrape(1000, "a 1\nb 1").unwrap();
+    target.scrape(2000, "b 2").unwrap();
+    target.scrape(3000, "b 3\n!").unwrap_err();
+    target.scrape(4000, "").unwrap();
+    target.scrape(5000, "a 5").unwrap();
+    assert_eq!(
+        dump(&target.store),
+        [
+            "a{i=\"t\"} @1000 1",
+            "a{i=\"t\"} @2000 stale",
+            "a{i=\"t\"} @5000 5",
+            "b{i=\"t\"} @1000 1",
+            "b{i=\"t\"} @2000 2",
+            "b{i=\"t\"} @3000 stale",
+        ]
+    );
+}
+
+#[test]
+fn a_failed_scrape_adds_no_series_when_it_is_over() {
+    let mut target = Target::new(rules());
+    target.scrape(1000, "a 1").unwrap();
+    target.scrape(2000, "!").unwrap_err();
+    assert_eq!(target.scrape(3000, "a 1").unwrap().added, 0);
+}
+
+#[test]
+fn changed_rules_end_the_series_that_they_rename() {
+    let mut target = Target::new(rules());
+    target.scrape(1000, "a{i=\"x\"} 1").unwrap();
+    target.rules.honor_labels = true;
+    target.memory.series.forget_raw();
+    target.scrape(2000, "a{i=\"x\"} 2").unwrap();
+    assert_eq!(
+        dump(&target.store),
+        [
+            "a{exported_i=\"x\", i=\"t\"} @1000 1",
+            "a{exported_i=\"x\", i=\"t\"} @2000 stale",
+            "a{i=\"x\"} @2000 2",
+        ]
+    );
+}
+
+#[test]
+fn own_timestamps_are_stale_only_if_tracked() {
+    for (tracked, expected) in [
+        (false, vec!["a{i=\"t\"} @900 1"]),
+        (true, vec!["a{i=\"t\"} @900 1", "a{i=\"t\"} @2000 stale"]),
+    ] {
+        let mut target = Target::new(Rules {
+            track_timestamps_staleness: tracked,
+            ..rules()
+        });
+        target.scrape(1000, "a 1 900").unwrap();
+        target.scrape(2000, "").unwrap();
+        assert_eq!(dump(&target.store), expected);
+    }
+}
+
+#[test]
+fn samples_that_don_t_fit_are_counted() {
+    let mut target = Target::new(rules());
+    let counts = target
+        .scrape(1000, "a 1\na{} 2\nb 1 1\nb 2 2\nb 3 3")
+        .unwrap();
+    assert_eq!((counts.duplicates, counts.scraped, counts.kept), (1, 5, 5));
+    let late = 2000 + FUTURE_TOLERANCE_MS;
+    let body = format!("a 3\nb 4 1\nb 5 {late}\nc 6 {}", late + 1);
+    let counts = target.scrape(2000, &body).unwrap();
+    assert_eq!(
+        (counts.out_of_order, counts.out_of_bounds, counts.duplicates),
+        (1, 1, 0)
+    );
+    assert_eq!(
+        dump(&target.store),
+        [
+            "a{i=\"t\"} @1000 1".to_owned(),
+            "a{i=\"t\"} @2000 3".to_owned(),
+            "b{i=\"t\"} @1 1".to_owned(),
+            "b{i=\"t\"} @2 2".to_owned(),
+            "b{i=\"t\"} @3 3".to_owned(),
+            format!("b{{i=\"t\"}} @{late} 5"),
+        ]
+    );
+}
+
+#[test]
+fn limits_fail_the_scrape() {
+    let limits = Limits::default;
+    for (limits, body, error) in [
+        (
+            Limits {
+                samples: 2,
+                ..limits()
+            },
+            "a 1\nb 1\nc 1",
+            "sample_limit exceeded: 3 samples, limit 2",
+        ),
+        (
+            Limits {
+                labels: 2,
+                ..limits()
+            },
+            "a 1\nb{c=\"d\"} 1",
+            "label_limit exceeded (metric: b, number of labels: 3, limit: 2)",
+        ),
+        (
+            Limits {
+                label_name_length: 9,
+                ..limits()
+            },
+            "a{b=\"c\"} 1\na{longer_name=\"c\"} 1",
+            "label_name_length_limit exceeded (metric: a, label name: longer_name, length: 11, limit: 9)",
+        ),
+        (
+            Limits {
+                label_value_length: 3,
+                ..limits()
+            },
+            "a{b=\"long\"} 1",
+            "label_value_length_limit exceeded (metric: a, label name: b, value: \"long\", length: 4, limit: 3)",
+        ),
+    ] {
+        let mut target = Target::new(Rules { limits, ..rules() });
+        target.scrape(1000, "a 1").unwrap();
+        assert_eq!(target.scrape(2000, body), Err(error.to_owned()));
+        assert_eq!(
+            dump(&target.store),
+            ["a{i=\"t\"} @1000 1", "a{i=\"t\"} @2000 stale"]
+        );
+    }
+    // At the limit is within it; dropped samples don't count.
+    let drop = RelabelRule {
+        source_labels: vec![METRIC_NAME.into()],
+        regex: Regexp::anchored("c").unwrap(),
+        action: Action::Drop,
+        ..RelabelRule::default()
+    };
+    let mut target = Target::new(Rules {
+        limits: Limits {
+            samples: 2,
+            ..limits()
+        },
+        metric_relabel: vec![drop],
+        ..rules()
+    });
+    assert_eq!(target.scrape(1000, "a 1\nb 1\nc 1").unwrap().kept, 2);
+}
+
+#[test]
+fn legacy_names_are_demanded_where_configured() {
+    let mut target = Target::new(Rules {
+        legacy_names: true,
+        ..rules()
+    });
+    target.scrape(1000, "a:b{c=\"d\"} 1").unwrap();
+    assert_eq!(
+        target.scrape(2000, "{\"a.b\"} 1"),
+        Err("line 1: invalid metric name \"a.b\" under legacy validation".to_owned())
+    );
+    assert_eq!(
+        target.scrape(3000, "a{\"c.d\"=\"e\"} 1"),
+        Err("line 1: invalid label name \"c.d\" under legacy validation".to_owned())
+    );
+}
+
+#[test]
+fn families_go_the_same_way() {
+    let family = |value, count| MetricFamily {
+        name: "h".to_owned(),
+        metadata: Metadata {
+            kind: MetricType::Histogram,
+            help: "text".to_owned(),
+            unit: "seconds".to_owned(),
+        },
+        metrics: vec![Metric {
+            labels: Labels::from_pairs([("i", "own")]),
+            value: MetricValue::Histogram {
+                buckets: vec![(1.0, value)],
+                sum: f64::from_bits(narthex_model::sample::STALE_NAN_BITS),
+                count,
+            },
+            timestamp_ms: None,
+        }],
+    };
+    let mut target = Target::new(rules());
+    let answer = Answer::Families(vec![family(1.0, 2.0)]);
+    let counts = target.take(1000, &answer).unwrap();
+    assert_eq!((counts.scraped, counts.added), (4, 4));
+    assert_eq!(target.take(2000, &answer).unwrap().added, 0);
+    target.take(3000, &Answer::Families(Vec::new())).unwrap();
+    let lines = dump(&target.store);
+    assert_eq!(
+        lines[..3],
+        [
+            "h_bucket{exported_i=\"own\", i=\"t\", le=\"+Inf\"} @1000 2",
+            "h_bucket{exported_i=\"own\", i=\"t\", le=\"+Inf\"} @2000 2",
+            "h_bucket{exported_i=\"own\", i=\"t\", le=\"+Inf\"} @3000 stale",
+        ]
+    );
+    // An exporter cannot forge the end of a series.
+    assert!(lines.contains(&"h_sum{exported_i=\"own\", i=\"t\"} @1000 NaN".to_owned()));
+    let metadata = target.metadata.list();
+    assert_eq!(metadata[0].0, "h");
+    assert_eq!(metadata[0].1.unit, "seconds");
+}
+
+#[test]
+fn reports_tell_of_the_scrape_and_end_with_the_target() {
+    let mut target = Target::new(rules());
+    target.scrape(1000, "a 1").unwrap();
+    let mut batch = Batch::new(
+        &target.store,
+        &mut target.memory,
+        &target.rules,
+        &target.labels,
+        1000,
+    );
+    batch.report(&Report {
+        up: true,
+        duration_seconds: 0.5,
+        counts: Counts {
+            scraped: 3,
+            kept: 2,
+            added: 1,
+            ..Counts::default()
+        },
+        extra: Some(ExtraReport {
+            timeout_seconds: 10.0,
+            sample_limit: 0.0,
+            body_size_bytes: 4.0,
+        }),
+    });
+    batch.commit().unwrap();
+    let mut batch = Batch::new(
+        &target.store,
+        &mut target.memory,
+        &target.rules,
+        &target.labels,
+        2000,
+    );
+    batch.end_all();
+    batch.commit().unwrap();
+    let lines = dump(&target.store);
+    for (name, value) in [
+        ("a", "1"),
+        ("up", "1"),
+        ("scrape_duration_seconds", "0.5"),
+        ("scrape_samples_scraped", "3"),
+        ("scrape_samples_post_metric_relabeling", "2"),
+        ("scrape_series_added", "1"),
+        ("scrape_timeout_seconds", "10"),
+        ("scrape_sample_limit", "0"),
+        ("scrape_body_size_bytes", "4"),
+    ] {
+        assert!(
+            lines.contains(&format!("{name}{{i=\"t\"}} @1000 {value}")),
+            "{name}"
+        );
+        assert!(
+            lines.contains(&format!("{name}{{i=\"t\"}} @2000 stale")),
+            "{name}"
+        );
+    }
+    assert_eq!(lines.len(), 18);
+}
