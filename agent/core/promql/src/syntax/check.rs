@@ -4,6 +4,8 @@
 //! match many to many. The order of the checks decides which of several faults is reported; it is
 //! Prometheus's.
 
+use std::collections::HashSet;
+
 use narthex_model::labels::quoted;
 use narthex_model::{METRIC_NAME, Matcher};
 
@@ -118,11 +120,11 @@ fn check_operator(binary: &BinaryExpr, left: ValueType, right: ValueType) -> Res
     let Some(matching) = &binary.matching else {
         return Ok(());
     };
-    let twice = matching
-        .labels
-        .iter()
-        .find(|label| matching.on && matching.include.contains(label));
-    match twice {
+    if !matching.on {
+        return Ok(());
+    }
+    let include: HashSet<_> = matching.include.iter().collect();
+    match matching.labels.iter().find(|label| include.contains(label)) {
         Some(label) => fault(format!(
             "label {} must not occur in ON and GROUP clause at once",
             quoted(label)

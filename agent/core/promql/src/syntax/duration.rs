@@ -105,7 +105,8 @@ impl Parser<'_> {
         let mut duration = self.duration(0)?;
         if let Some(seconds) = duration.value.literal_seconds() {
             if seconds <= 0.0 {
-                return Err(Fault::new(duration.span, "duration must be greater than 0").into());
+                let message = "duration must be greater than 0";
+                return Err(self.fault_before_next(duration.span, message));
             }
             duration.value = DurationExpr::LiteralMs(whole_ms(seconds));
         }

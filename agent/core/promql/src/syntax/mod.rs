@@ -21,6 +21,8 @@ mod pretty;
 mod print;
 mod series;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use narthex_model::{Labels, Matcher};

@@ -20,8 +20,9 @@ use super::suggest;
 use super::token::{Keyword, QueryWord, Token, TokenKind};
 use super::{lexer, literal};
 
-/// Levels that an expression may have.
-pub const MAX_DEPTH: usize = 500;
+/// Levels that an expression may have. Reading one takes up to 3.3 KB of stack a level where the
+/// code is not optimised, and a thread may have no more than 2 MB.
+pub const MAX_DEPTH: usize = 400;
 
 pub(crate) struct Parser<'a> {
     text: &'a str,
@@ -52,8 +53,12 @@ impl From<Fault> for Failure {
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// An expression under construction.
-type Node = Parsed<ExprKind>;
+/// An expression under construction, with the number of its levels. In a box, as many of them
+/// are on the stack while nested expressions are read.
+struct Node {
+    expr: Box<Expr>,
+    height: usize,
+}
 
 impl<T> Parsed<T> {
     pub(crate) fn leaf(value: T, span: Span) -> Self {
@@ -66,11 +71,16 @@ impl<T> Parsed<T> {
 }
 
 impl Node {
-    fn into_expr(self) -> Expr {
-        Expr {
-            kind: self.value,
-            span: self.span,
+    fn new(kind: ExprKind, span: Span, height: usize) -> Result<Self> {
+        if height > MAX_DEPTH {
+            return Err(too_deep(span));
         }
+        let expr = Box::new(Expr { kind, span });
+        Ok(Node { expr, height })
+    }
+
+    fn span(&self) -> Span {
+        self.expr.span
     }
 }
 
@@ -80,7 +90,7 @@ pub(crate) fn expression(text: &str, options: ParserOptions) -> std::result::Res
     if parser.kind() == &TokenKind::End {
         return Err(Fault::new(Span::default(), "no expression found in input"));
     }
-    parser.whole(|parser| parser.expression(0).map(Node::into_expr))
+    parser.whole(|parser| parser.expression(0).map(|node| *node.expr))
 }
 
 /// The matchers of a selector without modifiers.
@@ -206,6 +216,15 @@ impl<'a> Parser<'a> {
         Fault::new(token.span, message)
     }
 
+    /// The fault of what was just read, unless the text can't be read on: that is reported first,
+    /// as Prometheus looks one token ahead.
+    pub(crate) fn fault_before_next(&self, span: Span, message: impl Into<String>) -> Failure {
+        match self.kind() {
+            TokenKind::Invalid(_) => self.unexpected("", "").into(),
+            _ => Fault::new(span, message).into(),
+        }
+    }
+
     /// Says where an unexpected token stood, if nobody further inside has done so.
     fn within<T>(&self, result: Result<T>, context: &str, expected: &str) -> Result<T> {
         result.map_err(|failure| match failure {
@@ -256,25 +275,25 @@ impl<'a> Parser<'a> {
         let matching = self.vector_matching()?;
         // Only the power operator groups to the right.
         let right = self.expression(op.precedence() + u8::from(op != BinaryOp::Pow))?;
-        let span = left.span.to(right.span);
+        let span = left.span().to(right.span());
         if matching.fills() && !self.options.binop_fill_modifiers {
             let message = "binop fill modifiers are experimental and not enabled";
-            return Err(Fault::new(span, message).into());
+            return Err(self.fault_before_next(span, message));
         }
         let height = left.height.max(right.height) + 1;
-        let binary = BinaryExpr {
+        let binary = Box::new(BinaryExpr {
             op,
             op_span,
-            left: left.into_expr(),
-            right: right.into_expr(),
+            left: *left.expr,
+            right: *right.expr,
             return_bool,
-            matching: Some(matching),
-        };
-        self.limited(ExprKind::Binary(Box::new(binary)), span, height)
+            matching: Some(*matching),
+        });
+        Node::new(ExprKind::Binary(binary), span, height)
     }
 
-    fn vector_matching(&mut self) -> Result<VectorMatching> {
-        let mut matching = VectorMatching::one_to_one();
+    fn vector_matching(&mut self) -> Result<Box<VectorMatching>> {
+        let mut matching = Box::new(VectorMatching::one_to_one());
         if let TokenKind::Keyword(keyword @ (Keyword::On | Keyword::Ignoring)) = *self.kind() {
             self.advance();
             matching.on = keyword == Keyword::On;
@@ -367,28 +386,20 @@ impl<'a> Parser<'a> {
     /// A sign binds like a product, so a power behind it belongs to what is signed.
     fn unary(&mut self, op: UnaryOp, op_span: Span) -> Result<Node> {
         let operand = self.expression(BinaryOp::Pow.precedence())?;
-        let span = op_span.to(operand.span);
-        if let ExprKind::Number(mut number) = operand.value {
+        let span = op_span.to(operand.span());
+        if let ExprKind::Number(mut number) = operand.expr.kind {
             if op == UnaryOp::Minus {
                 number.value = -number.value;
             }
-            return Ok(Parsed::leaf(ExprKind::Number(number), span));
+            return Node::new(ExprKind::Number(number), span, 1);
         }
-        let height = operand.height + 1;
-        let expr = Box::new(operand.into_expr());
-        self.limited(ExprKind::Unary { op, expr }, span, height)
+        let (expr, height) = (operand.expr, operand.height + 1);
+        Node::new(ExprKind::Unary { op, expr }, span, height)
     }
 
     fn primary(&mut self) -> Result<Node> {
         match self.kind() {
-            TokenKind::Number | TokenKind::Duration => {
-                let number = self.number()?;
-                Ok(Parsed::leaf(ExprKind::Number(number.value), number.span))
-            }
-            TokenKind::String(value) => {
-                let value = value.clone();
-                Ok(Parsed::leaf(ExprKind::String(value), self.advance()))
-            }
+            TokenKind::Number | TokenKind::Duration | TokenKind::String(_) => self.literal(),
             TokenKind::LeftParen => self.parentheses(),
             TokenKind::Aggregator(op)
                 if matches!(
@@ -410,46 +421,60 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn literal(&mut self) -> Result<Node> {
+        if let TokenKind::String(value) = self.kind() {
+            let value = value.clone();
+            return Node::new(ExprKind::String(value), self.advance(), 1);
+        }
+        let number = self.number()?;
+        Node::new(ExprKind::Number(number.value), number.span, 1)
+    }
+
     fn parentheses(&mut self) -> Result<Node> {
         let start = self.advance();
         let inner = self.expression(0)?;
         let span = start.to(self.expect(&TokenKind::RightParen)?);
-        let height = inner.height + 1;
-        let expr = Box::new(inner.into_expr());
-        self.limited(ExprKind::Paren(expr), span, height)
+        Node::new(ExprKind::Paren(inner.expr), span, inner.height + 1)
     }
 
+    /// The grouping may stand before or behind the arguments.
     fn aggregate(&mut self, op: AggregateOp) -> Result<Node> {
         let start = self.advance();
-        let parts = self.aggregate_parts();
-        let (grouping, args, end) = self.within(parts, "aggregation", "")?;
-        let span = start.to(end);
+        let context = "aggregation";
+        let before = self.aggregate_grouping();
+        let before = self.within(before, context, "")?;
+        let args = self.call_args();
+        let args = self.within(args, context, "")?;
+        let grouping = match before {
+            Some(grouping) => Some(grouping),
+            None => {
+                let behind = self.aggregate_grouping();
+                self.within(behind, context, "")?
+            }
+        };
+        let span = start.to(self.last_span());
         let (without, grouping) = grouping.unwrap_or_default();
+        self.aggregate_node(op, without, grouping, args, span)
+    }
+
+    fn aggregate_node(
+        &self,
+        op: AggregateOp,
+        without: bool,
+        grouping: Vec<Arc<str>>,
+        args: Vec<Node>,
+        span: Span,
+    ) -> Result<Node> {
         let height = tallest(&args) + 1;
         let (param, expr) = self.aggregate_args(op, args, span)?;
-        let aggregate = AggregateExpr {
+        let aggregate = Box::new(AggregateExpr {
             op,
             expr,
             param,
             grouping,
             without,
-        };
-        self.limited(ExprKind::Aggregate(Box::new(aggregate)), span, height)
-    }
-
-    /// The grouping may stand before or behind the arguments.
-    #[expect(clippy::type_complexity, reason = "the parts are used in one place")]
-    fn aggregate_parts(&mut self) -> Result<(Option<(bool, Vec<Arc<str>>)>, Vec<Node>, Span)> {
-        let mut grouping = self.aggregate_grouping()?;
-        let (args, mut end) = self.call_args()?;
-        if grouping.is_none() {
-            let before = self.at;
-            grouping = self.aggregate_grouping()?;
-            if self.at > before {
-                end = self.last_span();
-            }
-        }
-        Ok((grouping, args, end))
+        });
+        Node::new(ExprKind::Aggregate(aggregate), span, height)
     }
 
     /// `without` or not, and the labels.
@@ -469,7 +494,7 @@ impl<'a> Parser<'a> {
         args: Vec<Node>,
         span: Span,
     ) -> Result<(Option<Expr>, Expr)> {
-        let fault = |message: String| Failure::from(Fault::new(span, message));
+        let fault = |message: String| self.fault_before_next(span, message);
         if args.is_empty() {
             return Err(fault(
                 "no arguments for aggregate expression provided".to_owned(),
@@ -484,7 +509,7 @@ impl<'a> Parser<'a> {
         }
         let expected = 1 + usize::from(op.param_type().is_some());
         let got = args.len();
-        let mut args = args.into_iter().map(Node::into_expr);
+        let mut args = args.into_iter().map(|node| *node.expr);
         let mut next = || args.next();
         let parts = match (expected, got) {
             (1, 1) => next().map(|expr| (None, expr)),
@@ -501,12 +526,12 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self) -> Result<Node> {
         let (name, start) = self.take_text();
-        let (args, end) = self.call_args()?;
+        let args = self.call_args()?;
         let function = self.function(name, start)?;
         let height = tallest(&args) + 1;
-        let args = args.into_iter().map(Node::into_expr).collect();
+        let args = args.into_iter().map(|node| *node.expr).collect();
         let call = ExprKind::Call(Call { function, args });
-        self.limited(call, start.to(end), height)
+        Node::new(call, start.to(self.last_span()), height)
     }
 
     fn function(&self, name: &str, span: Span) -> Result<&'static Function> {
@@ -524,17 +549,17 @@ impl<'a> Parser<'a> {
         Ok(function)
     }
 
-    /// Arguments in parentheses, and the place of the closing one.
-    fn call_args(&mut self) -> Result<(Vec<Node>, Span)> {
+    /// Arguments in parentheses.
+    fn call_args(&mut self) -> Result<Vec<Node>> {
         self.expect(&TokenKind::LeftParen)?;
         let mut args = Vec::new();
-        if let Some(end) = self.accept(&TokenKind::RightParen) {
-            return Ok((args, end));
+        if self.accept(&TokenKind::RightParen).is_some() {
+            return Ok(args);
         }
         loop {
             args.push(self.expression(0)?);
-            if let Some(end) = self.accept(&TokenKind::RightParen) {
-                return Ok((args, end));
+            if self.accept(&TokenKind::RightParen).is_some() {
+                return Ok(args);
             }
             let comma = self.expect(&TokenKind::Comma)?;
             if matches!(self.kind(), TokenKind::Invalid(_)) {
@@ -581,10 +606,7 @@ impl<'a> Parser<'a> {
 
     fn selector_node(&mut self) -> Result<Node> {
         let selector = self.vector_selector()?;
-        Ok(Parsed::leaf(
-            ExprKind::VectorSelector(selector.value),
-            selector.span,
-        ))
+        Node::new(ExprKind::VectorSelector(selector.value), selector.span, 1)
     }
 
     fn vector_selector(&mut self) -> Result<Parsed<VectorSelector>> {
@@ -725,7 +747,7 @@ impl<'a> Parser<'a> {
                 TokenKind::Keyword(Keyword::Smoothed) => self.extended_range(&mut node, false)?,
                 _ => return Ok(node),
             }
-            node.span = node.span.to(self.last_span());
+            node.expr.span = node.span().to(self.last_span());
         }
     }
 
@@ -747,14 +769,14 @@ impl<'a> Parser<'a> {
         }
         let step = self.subquery_step()?;
         let end = self.last_span();
-        let (span, height) = (node.span.to(end), node.height + 1);
-        let subquery = Subquery {
-            expr: node.into_expr(),
+        let (span, height) = (node.span().to(end), node.height + 1);
+        let subquery = Box::new(Subquery {
+            expr: *node.expr,
             range,
             step,
             time: TimeModifiers::default(),
-        };
-        self.limited(ExprKind::Subquery(Box::new(subquery)), span, height)
+        });
+        Node::new(ExprKind::Subquery(subquery), span, height)
     }
 
     /// What stands between `:` and `]`, and the bracket.
@@ -779,8 +801,8 @@ impl<'a> Parser<'a> {
         self.advance();
         let offset = self.offset_duration();
         let offset = self.within(offset, "offset", "number, duration, step(), or range()")?;
-        let span = node.span;
-        let Some(time) = time_modifiers(&mut node.value) else {
+        let span = node.span();
+        let Some(time) = time_modifiers(&mut node.expr.kind) else {
             let message = "offset modifier must be preceded by an instant vector selector \
                            or range vector selector or a subquery";
             return Err(Fault::new(span, message).into());
@@ -795,10 +817,10 @@ impl<'a> Parser<'a> {
 
     fn at_modifier(&mut self, node: &mut Node) -> Result<()> {
         self.advance();
-        let point = self.at_point(node.span);
+        let point = self.at_point(node.span());
         let point = self.within(point, "@", "timestamp")?;
-        let span = node.span;
-        let Some(time) = time_modifiers(&mut node.value) else {
+        let span = node.span();
+        let Some(time) = time_modifiers(&mut node.expr.kind) else {
             let message = "@ modifier must be preceded by an instant vector selector \
                            or range vector selector or a subquery";
             return Err(Fault::new(span, message).into());
@@ -834,14 +856,14 @@ impl<'a> Parser<'a> {
     fn extended_range(&mut self, node: &mut Node, anchored: bool) -> Result<()> {
         self.advance();
         let name = if anchored { "anchored" } else { "smoothed" };
-        let span = node.span;
+        let span = node.span();
         let fault = |message: String| Failure::from(Fault::new(span, message));
         if !self.options.extended_range_selectors {
             return Err(fault(format!(
                 "{name} modifier is experimental and not enabled"
             )));
         }
-        let (matrix_anchored, selector) = match &mut node.value {
+        let (matrix_anchored, selector) = match &mut node.expr.kind {
             ExprKind::VectorSelector(selector) => (None, selector),
             ExprKind::MatrixSelector(matrix) => (Some(&mut matrix.anchored), &mut matrix.selector),
             ExprKind::Subquery(_) => {
@@ -868,7 +890,8 @@ impl<'a> Parser<'a> {
 /// `brackets` is the place of the range.
 fn matrix(node: Node, range: DurationExpr, brackets: Span) -> Result<Node> {
     let fault = |message: &str| Err(Fault::new(brackets, message).into());
-    let ExprKind::VectorSelector(selector) = node.value else {
+    let span = node.span();
+    let ExprKind::VectorSelector(selector) = node.expr.kind else {
         return fault("ranges only allowed for vector selectors");
     };
     if selector.time.offset.is_some() {
@@ -880,13 +903,10 @@ fn matrix(node: Node, range: DurationExpr, brackets: Span) -> Result<Node> {
     let matrix = MatrixSelector {
         anchored: selector.anchored,
         selector,
-        selector_span: node.span,
+        selector_span: span,
         range,
     };
-    Ok(Parsed::leaf(
-        ExprKind::MatrixSelector(matrix),
-        node.span.to(brackets),
-    ))
+    Node::new(ExprKind::MatrixSelector(matrix), span.to(brackets), 1)
 }
 
 /// Where `offset` and `@` are kept, if the expression can have them.

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::sync::Arc;
 
 use narthex_model::duration::format_ms;
-use narthex_model::labels::{write_label_name, write_quoted};
+use narthex_model::labels::{quoted, write_label_name};
 use narthex_model::number::{format_general, format_plain};
 use narthex_model::{METRIC_NAME, MatchOp, Matcher};
 
@@ -19,7 +19,7 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Number(number) => number.fmt(f),
-            ExprKind::String(value) => write_quoted(f, value),
+            ExprKind::String(value) => f.write_str(&readable(quoted(value))),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
             ExprKind::Unary { op, expr } => write!(f, "{op}{expr}"),
             ExprKind::Binary(binary) => binary.fmt(f),
@@ -259,10 +259,22 @@ fn write_selector(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Resu
         .map(Matcher::to_string)
         .collect();
     if matchers.is_empty() {
-        return Ok(());
+        // Only info() knows a selector of nothing. Prometheus prints it as nothing, which does not
+        // parse.
+        let nothing = selector.name.is_none() && selector.matchers.is_empty();
+        return f.write_str(if nothing { "{}" } else { "" });
     }
     matchers.sort_unstable();
-    write!(f, "{{{}}}", matchers.join(","))
+    write!(f, "{{{}}}", readable(matchers.join(",")))
+}
+
+/// U+FFFD came from an escape and can't be read in any other form.
+fn readable(quoted: String) -> String {
+    if quoted.contains(char::REPLACEMENT_CHARACTER) {
+        quoted.replace(char::REPLACEMENT_CHARACTER, "\\xff")
+    } else {
+        quoted
+    }
 }
 
 fn write_extension(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
