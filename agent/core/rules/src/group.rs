@@ -110,7 +110,7 @@ impl Group {
     pub fn for_script(name: &str, interval_ms: u64, restores: bool) -> Group {
         let config = GroupConfig {
             name: name.to_owned(),
-            file: String::new(),
+            file: format!("{name}.rhai"),
             interval_ms,
             query_offset_ms: 0,
             limit: 0,
@@ -141,6 +141,10 @@ impl Group {
 
     pub fn config(&self) -> &GroupConfig {
         &self.config
+    }
+
+    pub fn kind(&self) -> GroupKind {
+        self.kind
     }
 
     pub fn rule_count(&self) -> usize {
@@ -303,7 +307,8 @@ impl Group {
     }
 
     /// The group is gone: stale markers for all its series.
-    pub fn end(self, at_ms: i64) -> Vec<RuleSample> {
+    pub fn end(self, now_ms: i64) -> Vec<RuleSample> {
+        let at_ms = self.samples_ms(now_ms);
         let series = self.rules.into_iter().flat_map(|rule| rule.series);
         stale_markers(self.left_over.into_iter().chain(series), at_ms)
     }
