@@ -1,1 +1,262 @@
 //! The three YAML files, checked and turned into each part's plain configuration.
+//!
+//! [`load`] reads everything (`prometheus.yml`, the rule files and scrape files it names,
+//! `alertmanager.yml`, `narthex.yml`), checks all of it, and gives either a whole [`Loaded`] or a
+//! [`ConfigError`] that lists every fault with file, line, column and field. Nothing is ever half
+//! loaded: a broken rule file leaves scraping as untouched as a broken `prometheus.yml`.
+//!
+//! How it goes: a file becomes a tree of nodes that know their place (`yaml`), the tree is checked
+//! against tables of fields (`schema`), and builders read the checked tree into the plain types of
+//! the parts. All parts compare with `==`, so whoever reloads restarts only what differs.
+//!
+//! Knows YAML, and is the only one. Doesn't know when to load (the binary watches
+//! [`Loaded::watched`]) or what the parts do with their configuration.
+
+mod alertmanager;
+mod error;
+mod glob;
+mod http;
+mod narthex;
+mod prometheus;
+mod reading;
+mod scalar;
+mod schema;
+mod show;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use narthex_rules::GroupConfig;
+
+pub use error::{ConfigError, Fault};
+pub use prometheus::{Alerting, ExternalAlertmanagers, Global, Storage};
+
+use reading::{Document, Reading, directory_of};
+
+/// Where the files are. A file that is named must be there; one that isn't named is looked for
+/// under its usual name (the second and third beside the first) and may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// `--config.file`; else `prometheus.yml` in the working directory.
+    pub prometheus: Option<PathBuf>,
+    /// `--alertmanager.config.file`
+    pub alertmanager: Option<PathBuf>,
+    /// `--narthex.config.file`
+    pub narthex: Option<PathBuf>,
+}
+
+/// What the command line and the machine add to the files.
+#[derive(Clone, Debug)]
+pub struct Overrides {
+    /// Compiled plugins are kept below it.
+    pub data_directory: PathBuf,
+    /// Where this server is reached from outside, without a slash at the end: for links.
+    pub external_url: String,
+    /// Host and port at which this server reaches itself: what is scraped when there is no
+    /// `prometheus.yml`.
+    pub self_address: String,
+    /// The label `instance` of what exporter plugins give.
+    pub instance: String,
+    /// Looks up the environment variables in `external_labels`.
+    pub environment: fn(&str) -> Option<String>,
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        Overrides {
+            data_directory: PathBuf::from("data"),
+            external_url: "http://localhost:9090".to_owned(),
+            self_address: "localhost:9090".to_owned(),
+            instance: "localhost:9090".to_owned(),
+            environment: |name| std::env::var(name).ok(),
+        }
+    }
+}
+
+/// A whole configuration without a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub prometheus: PrometheusConfig,
+    /// None without `alertmanager.yml`: then alerts go to external Alertmanagers only.
+    pub notify: Option<narthex_notify::Config>,
+    pub plugin_host: narthex_plugin_host::Config,
+    pub script_host: narthex_script_host::config::Config,
+    /// How often scripts are evaluated that don't say it themselves.
+    pub script_interval_ms: u64,
+    /// What the user should know though nothing is wrong, above all which fields have no function
+    /// yet: `file:line: field: text`.
+    pub notices: Vec<String>,
+    /// Files and patterns of files; when what they hold changes, it is time to load again.
+    pub watched: Vec<PathBuf>,
+    /// `prometheus.yml` normalised, secrets hidden, for `/api/v1/status/config`.
+    pub yaml: String,
+}
+
+/// What `prometheus.yml` says, by part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrometheusConfig {
+    pub global: Global,
+    pub scrape: narthex_scrape::config::Config,
+    /// The targets of the jobs in `scrape`.
+    pub discovery: narthex_discovery::Config,
+    pub rule_groups: Vec<GroupConfig>,
+    pub alerting: Alerting,
+    pub storage: Storage,
+}
+
+/// Reads and checks everything.
+pub fn load(paths: &Paths, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    let mut reading = Reading::default();
+    let directory = paths.prometheus.as_deref().map(directory_of);
+    let directory = directory.unwrap_or_default();
+    let main = main_document(paths.prometheus.as_deref(), overrides, &mut reading);
+    let alertmanager = beside(
+        paths.alertmanager.as_deref(),
+        &directory.join("alertmanager.yml"),
+        alertmanager::SHAPE,
+        "give the right path with --alertmanager.config.file",
+        &mut reading,
+    );
+    let narthex = beside(
+        paths.narthex.as_deref(),
+        &directory.join("narthex.yml"),
+        narthex::SHAPE,
+        "give the right path with --narthex.config.file",
+        &mut reading,
+    );
+    // Each file is built even if another one has faults, so that all of them are told at once.
+    let built = main.map(|main| {
+        let built = prometheus::build(&main, overrides.environment, &mut reading);
+        (show::yaml(&main.root, prometheus::SHAPE), built)
+    });
+    let notify = match alertmanager {
+        Found::Document(document) => {
+            let url = &overrides.external_url;
+            Some(alertmanager::build(&document, url, &mut reading))
+        }
+        Found::Missing(_) | Found::Faulty => None,
+    };
+    let whole = match (built, narthex) {
+        (Some((yaml, built)), Found::Document(document) | Found::Missing(document)) => Some(
+            assemble(yaml, built, notify, &document, overrides, &mut reading),
+        ),
+        _ => None,
+    };
+    let Reading {
+        faults,
+        notices,
+        watched,
+    } = reading;
+    error::verdict(faults)?;
+    // Without a fault there are all documents, so there is the whole.
+    whole
+        .map(|loaded| Loaded {
+            notices,
+            watched: watched.into_iter().collect(),
+            ..loaded
+        })
+        .ok_or_else(|| ConfigError { faults: Vec::new() })
+}
+
+/// Reads one rule file and gives its groups, with the defaults of `global`.
+pub fn check_rule_file(path: &Path, global: &Global) -> Result<Vec<GroupConfig>, ConfigError> {
+    let mut reading = Reading::default();
+    let groups = prometheus::rules::file(path, global, &mut reading);
+    error::verdict(reading.faults)?;
+    Ok(groups)
+}
+
+fn assemble(
+    yaml: String,
+    built: prometheus::Built,
+    notify: Option<narthex_notify::Config>,
+    narthex: &Document,
+    overrides: &Overrides,
+    reading: &mut Reading,
+) -> Loaded {
+    let surroundings = narthex::Surroundings {
+        global: &built.global,
+        defaults: &built.defaults,
+        jobs: built.jobs.iter().map(|job| job.job_name.clone()).collect(),
+        instance: &overrides.instance,
+        plugin_cache: overrides.data_directory.join("plugin-cache"),
+    };
+    let own = narthex::build(narthex, &surroundings, reading);
+    Loaded {
+        prometheus: PrometheusConfig {
+            scrape: narthex_scrape::config::Config {
+                jobs: built.jobs,
+                exporters: own.exporters,
+                external_labels: built.global.external_labels.clone(),
+            },
+            global: built.global,
+            discovery: built.discovery,
+            rule_groups: built.rule_groups,
+            alerting: built.alerting,
+            storage: built.storage,
+        },
+        notify,
+        plugin_host: own.plugin_host,
+        script_host: own.script_host,
+        script_interval_ms: own.script_interval_ms,
+        notices: Vec::new(),
+        watched: Vec::new(),
+        yaml,
+    }
+}
+
+/// `prometheus.yml`; where none is named and none is there, what stands in for it.
+fn main_document(
+    named: Option<&Path>,
+    overrides: &Overrides,
+    reading: &mut Reading,
+) -> Option<Document> {
+    let usual = Path::new("prometheus.yml");
+    if named.is_none() && !usual.exists() {
+        reading.watched.insert(usual.to_owned());
+        reading.notices.push(format!(
+            "there is no prometheus.yml: only Narthex itself is scraped, at {}",
+            overrides.self_address
+        ));
+        let root = yaml::parse(&stand_in(&overrides.self_address)).unwrap_or_default();
+        return Some(Document::new(usual, root));
+    }
+    reading.document(
+        named.unwrap_or(usual),
+        prometheus::SHAPE,
+        "give the right path with --config.file",
+    )
+}
+
+fn stand_in(self_address: &str) -> String {
+    let address = self_address.replace('\'', "''");
+    format!("scrape_configs: [{{job_name: narthex, static_configs: [{{targets: ['{address}']}}]}}]")
+}
+
+enum Found {
+    Document(Document),
+    /// Not named and not there: an empty one stands in for it.
+    Missing(Document),
+    /// Its faults are noted.
+    Faulty,
+}
+
+fn beside(
+    named: Option<&Path>,
+    usual: &Path,
+    shape: schema::Kind,
+    hint: &str,
+    reading: &mut Reading,
+) -> Found {
+    if named.is_none() && !usual.exists() {
+        reading.watched.insert(usual.to_owned());
+        return Found::Missing(Document::new(usual, yaml::Node::default()));
+    }
+    match reading.document(named.unwrap_or(usual), shape, hint) {
+        Some(document) => Found::Document(document),
+        None => Found::Faulty,
+    }
+}
+
+#[cfg(test)]
+mod tests;

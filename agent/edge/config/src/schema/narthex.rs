@@ -1,0 +1,148 @@
+//! The shape of `narthex.yml`.
+
+use super::prometheus::RELABEL;
+use super::{Field, Kind, Object, any_key, checked, count, field, flag, required, text, texts};
+
+pub(crate) static NARTHEX: Object = Object::new(
+    "narthex.yml",
+    &[&[
+        field("plugins", Kind::Object(&PLUGINS)),
+        field("exporters", Kind::Objects(&EXPORTER)),
+        field("scripts", Kind::Object(&SCRIPTS)),
+    ]],
+);
+
+/// A bound that is a count of its own and may not be 0: nothing runs without.
+const fn bound(name: &'static str) -> Field {
+    field(name, Kind::Whole(1, i64::MAX))
+}
+
+static PLUGINS: Object = Object::new(
+    "plugins",
+    &[&[
+        text("directory"),
+        field("limits", Kind::Object(&PLUGIN_LIMITS)),
+        field("grants", Kind::Map(is_plugin_name, &Kind::Object(&GRANT))),
+        field("disabled", Kind::List(&Kind::Checked(is_plugin_name))),
+    ]],
+);
+
+static PLUGIN_LIMITS: Object = Object::new(
+    "plugins.limits",
+    &[&[
+        field("memory", Kind::Checked(is_positive_size)),
+        field("call_timeout", Kind::PositiveDuration),
+        bound("series"),
+        bound("targets"),
+        bound("labels"),
+        field("label_name_bytes", Kind::Checked(is_positive_size)),
+        field("label_value_bytes", Kind::Checked(is_positive_size)),
+        field("transfer_bytes", Kind::Checked(is_positive_size)),
+        field("file_bytes", Kind::Checked(is_positive_size)),
+        bound("subscriptions"),
+        field("log_lines", Kind::Whole(0, 1_000_000)),
+    ]],
+);
+
+/// As [`Kind::Size`], or a plain number of bytes; never 0.
+fn is_positive_size(text: &str) -> Result<(), String> {
+    match crate::scalar::bytes(text)? {
+        0 => Err("must be larger than 0".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// What a plugin may do.
+static GRANT: Object = Object::new(
+    "a grant (files, http, env, system, query)",
+    &[&[
+        field("files", Kind::ListOrOne(&Kind::Checked(is_granted_path))),
+        field("http", Kind::ListOrOne(&Kind::Checked(is_granted_url))),
+        texts("env"),
+        flag("system"),
+        flag("query"),
+    ]],
+);
+
+fn is_granted_path(path: &str) -> Result<(), String> {
+    let climbs = path.split('/').any(|part| part == "..");
+    match path {
+        "" => Err("an empty path".to_owned()),
+        _ if climbs => Err(format!("`{path}` holds `..`: name the folder itself")),
+        _ => Ok(()),
+    }
+}
+
+fn is_granted_url(url: &str) -> Result<(), String> {
+    match url.starts_with("http://") || url.starts_with("https://") {
+        true => Ok(()),
+        false => Err(format!(
+            "expected a URL as in https://api.example.com/v1/*, got `{url}`"
+        )),
+    }
+}
+
+fn is_plugin_name(name: &str) -> Result<(), String> {
+    if let Some(bare) = name.strip_suffix(".wasm") {
+        return Err(format!("plugins are named without `.wasm`: `{bare}`"));
+    }
+    match name.is_empty() || name.contains(['/', '\\']) {
+        true => Err(format!(
+            "`{name}` is no plugin's name: that is its file's name without `.wasm`"
+        )),
+        false => Ok(()),
+    }
+}
+
+static EXPORTER: Object = Object::new(
+    "an exporter (plugin, job, interval, …)",
+    &[&[
+        required("plugin", Kind::Checked(is_plugin_name)),
+        text("job"),
+        field("interval", Kind::PositiveDuration),
+        field("timeout", Kind::PositiveDuration),
+        field("labels", Kind::Map(super::is_label_name, &Kind::Text)),
+        field("config", Kind::Map(any_key, &Kind::Anything)),
+        field("metric_relabel_configs", Kind::Objects(&RELABEL)),
+        count("sample_limit"),
+        count("label_limit"),
+        count("label_name_length_limit"),
+        count("label_value_length_limit"),
+    ]],
+);
+
+static SCRIPTS: Object = Object::new(
+    "scripts",
+    &[&[
+        text("directory"),
+        field("interval", Kind::PositiveDuration),
+        field("limits", Kind::Object(&SCRIPT_LIMITS)),
+        field(
+            "params",
+            Kind::Map(is_script_name, &Kind::Map(any_key, &Kind::Anything)),
+        ),
+    ]],
+);
+
+fn is_script_name(name: &str) -> Result<(), String> {
+    match name.strip_suffix(".rhai") {
+        Some(bare) => Err(format!("scripts are named without `.rhai`: `{bare}`")),
+        None => Ok(()),
+    }
+}
+
+static SCRIPT_LIMITS: Object = Object::new(
+    "scripts.limits",
+    &[&[
+        bound("operations"),
+        field("time", Kind::PositiveDuration),
+        checked("memory", is_positive_size),
+        checked("string_bytes", is_positive_size),
+        bound("array_items"),
+        bound("map_items"),
+        bound("call_depth"),
+        bound("variables"),
+        bound("alerts"),
+        checked("state_bytes", is_positive_size),
+    ]],
+);
