@@ -304,7 +304,7 @@ fn build(config: &HttpClientConfig, material: &Material) -> Result<reqwest::Clie
 
 fn parse_url(text: &str) -> Result<Url, Error> {
     let invalid = |reason: String| Error::Url {
-        url: text.to_owned(),
+        url: without_credentials(text),
         reason,
     };
     let url = Url::parse(text).map_err(|e| invalid(e.to_string()))?;
@@ -313,6 +313,18 @@ fn parse_url(text: &str) -> Result<Url, Error> {
         scheme => Err(invalid(format!(
             "the scheme {scheme:?} is not http or https"
         ))),
+    }
+}
+
+/// A URL for messages; it may be broken.
+fn without_credentials(text: &str) -> String {
+    match (text.find("//"), text.rfind('@')) {
+        (Some(start), Some(end)) if start + 2 <= end => {
+            let (before, _) = text.split_at(start + 2);
+            let (_, after) = text.split_at(end);
+            format!("{before}<secret>{after}")
+        }
+        _ => text.to_owned(),
     }
 }
 

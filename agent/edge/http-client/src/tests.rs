@@ -263,6 +263,14 @@ async fn failures_say_what_failed() {
         let error = get(&client, url, LONG).await.err().unwrap();
         assert!(matches!(error, Error::Url { .. }), "{url}: {error}");
     }
+    let error = get(&client, "ftp://user:password@host/", LONG)
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        "\"ftp://<secret>@host/\" is not a valid URL: the scheme \"ftp\" is not http or https"
+    );
 }
 
 #[tokio::test]

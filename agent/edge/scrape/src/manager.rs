@@ -173,8 +173,11 @@ impl Manager {
         let exporters = state.exporters.values();
         targets.active.extend(exporters.map(Handle::status));
         targets.active.sort_by(|a, b| {
-            let key = |t: &crate::TargetStatus| (t.scrape_pool.clone(), t.scrape_url.clone());
-            key(a).cmp(&key(b)).then_with(|| a.labels.cmp(&b.labels))
+            let by_pool = a.scrape_pool.cmp(&b.scrape_pool);
+            let by_url = || a.scrape_url.cmp(&b.scrape_url);
+            by_pool
+                .then_with(by_url)
+                .then_with(|| a.labels.cmp(&b.labels))
         });
         targets
     }

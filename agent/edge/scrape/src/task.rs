@@ -136,10 +136,10 @@ impl Handle {
         }
     }
 
-    /// Goes on under new settings. False if the loop has just ended its series and itself.
+    /// Goes on under new settings. False if the loop has ended.
     pub(crate) fn resume(&mut self, settings: Arc<Settings>) -> bool {
         let ended = lock(&self.shared.ended);
-        if *ended {
+        if *ended || self.task.is_finished() {
             return false;
         }
         self.settings = settings.clone();
@@ -298,7 +298,9 @@ impl Loop {
             () = told_to_end(self.directives.clone()) => return None,
             answer = ask(&settings, self.body_size_bytes) => answer,
         };
-        let result = self.store_answer(&settings, answer, time_ms, started);
+        let result = off_the_async_threads(size_of(&answer), || {
+            self.store_answer(&settings, answer, time_ms, started)
+        });
         let duration = started.elapsed();
         self.metrics.scrape_duration.observe(duration.as_secs_f64());
         self.note(&settings, result, started_ms, duration);
@@ -332,13 +334,9 @@ impl Loop {
             &settings.labels,
             time_ms,
         );
-        let mut body_size_bytes = 0;
-        let result = answer.and_then(|answer| {
-            if let Answer::Page { body, .. } = &answer {
-                body_size_bytes = body.len();
-            }
-            batch.fill(&answer, &mut lock(&self.shared.metadata))
-        });
+        let body_size_bytes = size_of(&answer);
+        let result =
+            answer.and_then(|answer| batch.fill(&answer, &mut lock(&self.shared.metadata)));
         let counts = batch.counts();
         if let Err(error) = &result {
             let (failed, emptied) = batch.fail();
@@ -445,6 +443,27 @@ async fn ask(settings: &Settings, size_hint_bytes: usize) -> Result<Answer, Scra
             targets: *targets,
             limit: *limit,
         }),
+    }
+}
+
+fn size_of(answer: &Result<Answer, ScrapeError>) -> usize {
+    match answer {
+        Ok(Answer::Page { body, .. }) => body.len(),
+        _ => 0,
+    }
+}
+
+/// Pages above this take long enough to read that other tasks would wait for it.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// Does the work here; if it is large, after the runtime has moved its other tasks to another
+/// thread.
+fn off_the_async_threads<T>(size_bytes: usize, work: impl FnOnce() -> T) -> T {
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    if size_bytes > LARGE_BYTES && flavor == tokio::runtime::RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

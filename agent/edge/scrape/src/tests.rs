@@ -56,8 +56,8 @@ pub(crate) fn job(name: &str) -> JobConfig {
 /// A job that is scraped often.
 fn quick(name: &str) -> JobConfig {
     JobConfig {
-        scrape_interval_ms: 200,
-        scrape_timeout_ms: 200,
+        scrape_interval_ms: 600,
+        scrape_timeout_ms: 600,
         ..job(name)
     }
 }
@@ -66,8 +66,8 @@ fn config(jobs: Vec<JobConfig>) -> Config {
     let exporter = ExporterJob {
         interval_ms: None,
         timeout_ms: None,
-        global_interval_ms: 200,
-        global_timeout_ms: 200,
+        global_interval_ms: 600,
+        global_timeout_ms: 600,
         labels: Labels::from_pairs([("zone", "z")]),
         limits: Limits::default(),
         metric_relabel: Vec::new(),
@@ -221,7 +221,7 @@ async fn a_target_is_scraped_as_configured() {
         world.values(&series("scrape_series_added"))[..2],
         ["1", "0"]
     );
-    assert_eq!(world.values(&series("scrape_timeout_seconds"))[0], "0.2");
+    assert_eq!(world.values(&series("scrape_timeout_seconds"))[0], "0.6");
     assert_eq!(world.values(&series("scrape_body_size_bytes"))[0], "65");
 
     let target = world.target("j").unwrap();
@@ -233,7 +233,7 @@ async fn a_target_is_scraped_as_configured() {
     assert!(target.last_scrape_ms.is_some() && target.last_scrape_duration_seconds > 0.0);
     assert_eq!(
         (target.scrape_interval_ms, target.scrape_timeout_ms),
-        (200, 200)
+        (600, 600)
     );
     let metadata = Metadata {
         kind: MetricType::Gauge,
@@ -248,7 +248,7 @@ async fn a_target_is_scraped_as_configured() {
     assert!(header("accept").starts_with("application/openmetrics-text;version=1.0.0;"));
     assert_eq!(header("accept-encoding"), "gzip");
     assert!(header("user-agent").starts_with("Narthex/"));
-    assert_eq!(header("x-prometheus-scrape-timeout-seconds"), "0.2");
+    assert_eq!(header("x-prometheus-scrape-timeout-seconds"), "0.6");
     world.manager.shutdown().await;
 }
 
@@ -304,9 +304,9 @@ async fn bad_targets_are_down_with_the_reason_and_disturb_nobody() {
     };
     let cases = [
         ("fine", &server, String::new()),
-        ("never", &never_address, format!("timeout: {never_address} did not answer within 500ms (scrape_timeout)")),
+        ("never", &never_address, format!("timeout: {never_address} did not answer within 600ms (scrape_timeout)")),
         ("refused", &refused, format!("cannot connect to {refused}: connection refused")),
-        ("slow", &slow, format!("timeout: {slow} did not send the whole body within 500ms (scrape_timeout)")),
+        ("slow", &slow, format!("timeout: {slow} did not send the whole body within 600ms (scrape_timeout)")),
         ("endless", &endless, "body size limit exceeded: more than 100000 bytes (body_size_limit)".to_owned()),
         ("500", &server, "server returned HTTP status 500 Internal Server Error".to_owned()),
         ("404", &server, "server returned HTTP status 404 Not Found".to_owned()),
@@ -318,8 +318,8 @@ async fn bad_targets_are_down_with_the_reason_and_disturb_nobody() {
         ("many", &server, "sample_limit exceeded: 3 samples, limit 2".to_owned()),
     ];
     let jobs = cases.iter().map(|(name, ..)| JobConfig {
-        scrape_interval_ms: 500,
-        scrape_timeout_ms: 500,
+        scrape_interval_ms: 600,
+        scrape_timeout_ms: 600,
         metrics_path: format!("/{name}"),
         limits,
         extra_scrape_metrics: true,
@@ -399,7 +399,7 @@ async fn a_vanished_series_and_a_removed_target_become_stale() {
     }
     // Nothing follows the end.
     let count = world.values(&series("up")).len();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(world.values(&series("up")).len(), count);
 
     // Back later: a new loop, the same series.
@@ -645,4 +645,20 @@ async fn exporters_are_jobs_of_their_own() {
     eventually("fast there", || world.values(&calls).pop()).await;
     world.manager.shutdown().await;
     assert!(!world.values(&calls).contains(&"stale".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_large_page_is_read_beside_the_other_tasks() {
+    let value = "x".repeat(2000);
+    let lines = (0..600).map(|i| format!("a{{n=\"{i}\",v=\"{value}\"}} 1\n"));
+    let page = Arc::new(Mutex::new(lines.collect()));
+    let address = serve_page(&page).await;
+    let world = World::new(vec![quick("j")]);
+    world.manager.set_targets("j", group(&[&address]));
+    let scraped = format!("scrape_samples_scraped{{instance=\"{address}\", job=\"j\"}}");
+    eventually("600", || {
+        world.values(&scraped).pop().filter(|v| v == "600")
+    })
+    .await;
+    world.manager.shutdown().await;
 }
