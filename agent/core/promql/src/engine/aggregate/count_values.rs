@@ -54,7 +54,10 @@ pub(in crate::engine) fn count_values<'q>(
             counted.set(step, counted.get(step).unwrap_or(0.0) + 1.0);
         }
     }
-    Ok(Ready::boxed(counts.rows))
+    // Not in the order in which values came, which depends on the steps that were asked for.
+    let mut rows = counts.rows;
+    rows.sort_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
+    Ok(Ready::boxed(rows))
 }
 
 #[derive(Default)]
