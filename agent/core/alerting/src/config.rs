@@ -91,6 +91,9 @@ pub struct Integration {
     /// Tells this integration from the receiver's others, and stays the same when their order
     /// changes: the notification log is kept under it.
     pub identity: String,
+    /// Another one says that anything about it has changed, so that what it couldn't send before is
+    /// tried again soon.
+    pub revision: u64,
     pub send_resolved: bool,
 }
 

@@ -65,10 +65,17 @@ impl Group {
         }
     }
 
-    /// Takes over the timers of a route that has changed: none may be longer than the new one.
-    pub(crate) fn adopt(&mut self, route: usize, node: &RouteNode, now_ms: i64) {
+    /// Takes over the timers of a route that has changed: none may be longer than the new one, and
+    /// a receiver that has changed is tried after the group wait.
+    pub(crate) fn adopt(
+        &mut self,
+        route: usize,
+        node: &RouteNode,
+        receiver_changed: bool,
+        now_ms: i64,
+    ) {
         self.route = route;
-        let wait_ms = match self.flushed {
+        let wait_ms = match self.flushed && !receiver_changed {
             true => node.group_interval_ms,
             false => node.group_wait_ms,
         };

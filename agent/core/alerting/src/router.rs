@@ -15,7 +15,7 @@ use narthex_model::Labels;
 
 use crate::alert::{Alert, compare_alerts};
 use crate::checked::{CheckedConfig, RouteNode};
-use crate::config::{Integration, LabelNames};
+use crate::config::{Integration, LabelNames, Receiver};
 use crate::group::{Flush, Group, GroupId, flush_duration_ms};
 use crate::inhibit::Inhibitor;
 use crate::log::{LogEntry, LogKey, News, NotificationLog, Reason, decide};
@@ -425,10 +425,10 @@ impl Router {
         self.inhibitor = Inhibitor::new(&config.inhibit_rules, &self.alerts);
         let gc_ms = now_ms.saturating_add(alerts_gc_interval_ms(&config));
         self.next_alerts_gc_ms = self.next_alerts_gc_ms.min(gc_ms);
-        self.config = config;
+        let old_config = std::mem::replace(&mut self.config, config);
         let old = std::mem::take(&mut self.groups);
         let to_route = self.alerts_to_route(&old, now_ms);
-        self.keep_groups(old, now_ms);
+        self.keep_groups(old, &old_config.receivers, now_ms);
         for alert in to_route.values() {
             for route in self.config.routes_of(&alert.labels) {
                 self.put_into_group(route, alert, now_ms);
@@ -452,7 +452,12 @@ impl Router {
 
     /// Keeps the groups whose route is still there and has the same receiver, emptied: their alerts
     /// are routed again.
-    fn keep_groups(&mut self, old: BTreeMap<GroupId, Group>, now_ms: i64) {
+    fn keep_groups(
+        &mut self,
+        old: BTreeMap<GroupId, Group>,
+        old_receivers: &BTreeMap<Arc<str>, Receiver>,
+        now_ms: i64,
+    ) {
         let routes = self.config.routes.iter().enumerate();
         let by_id: BTreeMap<&str, (usize, &RouteNode)> =
             routes.map(|(at, node)| (&*node.id, (at, node))).collect();
@@ -463,8 +468,10 @@ impl Router {
             let grouped_alike = |alert: &Alert| node.group_by.labels_of(&alert.labels) == id.labels;
             let still_its_alerts = group.alerts.values().all(|alert| grouped_alike(alert));
             if node.receiver == group.receiver && still_its_alerts {
+                let receiver = self.config.receivers.get(&node.receiver);
+                let changed = receiver != old_receivers.get(&node.receiver);
                 group.alerts.clear();
-                group.adopt(route, node, now_ms);
+                group.adopt(route, node, changed, now_ms);
                 self.groups.insert(id, group);
             }
         }

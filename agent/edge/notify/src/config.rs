@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use narthex_alerting::config::Route;
 use narthex_http_client::{HttpClientConfig, Secret};
+use narthex_model::Labels;
+use narthex_relabel::RelabelRule;
 
 /// What `alertmanager.yml` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,4 +56,34 @@ pub struct AlertmanagerTarget {
     /// For one request.
     pub timeout_ms: u64,
     pub http: HttpClientConfig,
+    /// The entry's own `alert_relabel_configs`.
+    pub alert_relabel: Vec<RelabelRule>,
+}
+
+/// What is done to every alert of our own before it goes anywhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labelling {
+    /// `global.external_labels`: added where an alert lacks them.
+    pub external_labels: Labels,
+    /// `alerting.alert_relabel_configs`, after that.
+    pub relabel: Vec<RelabelRule>,
+}
+
+impl Config {
+    /// Without an `alertmanager.yml`: alerts are listed, and nobody is told.
+    pub fn without_receivers() -> Config {
+        const NOBODY: &str = "none";
+        Config {
+            routing: narthex_alerting::config::Config::new(Route {
+                receiver: Some(NOBODY.to_owned()),
+                ..Route::default()
+            }),
+            receivers: vec![ReceiverConfig {
+                name: NOBODY.to_owned(),
+                webhooks: Vec::new(),
+            }],
+            external_url: String::new(),
+            original: String::new(),
+        }
+    }
 }

@@ -129,7 +129,10 @@ impl Run {
             }
             Input::Config(changes) => {
                 for (key, value) in changes {
-                    set_route(&mut self.scenario.config.route, &key, &value);
+                    match key.as_str() {
+                        "revision" => set_revision(&mut self.scenario.receivers, &value),
+                        key => set_route(&mut self.scenario.config.route, key, &value),
+                    }
                 }
                 let config = check(&self.scenario);
                 self.step(now_ms, Event::ConfigChanged(Box::new(config)));
@@ -368,11 +371,18 @@ fn read_receiver(text: &str) -> Receiver {
     let integrations = words.map(|word| Integration {
         kind: "webhook".to_owned(),
         identity: word.trim_end_matches(":firing-only").to_owned(),
+        revision: 0,
         send_resolved: !word.ends_with(":firing-only"),
     });
     Receiver {
         name,
         integrations: integrations.collect(),
+    }
+}
+
+fn set_revision(receivers: &mut [Receiver], value: &str) {
+    for integration in receivers.iter_mut().flat_map(|r| &mut r.integrations) {
+        integration.revision = value.parse().unwrap();
     }
 }
 
