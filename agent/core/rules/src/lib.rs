@@ -29,3 +29,8 @@ pub use output::{
     RuleSample, RuleStatus,
 };
 pub use query::{RuleError, RuleQuery};
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
