@@ -560,3 +560,6 @@ fn alerts_gc_interval_ms(config: &CheckedConfig) -> i64 {
         .unwrap_or(i64::MAX)
         .max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -244,3 +244,21 @@ fn canonical_form() {
         r#"{a="1",a!="2",b=~"x\"y","sp ace"="v",ü="z"}"#
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "[{}=~!,\"\\\\a-c\\n 🙂']{0,12}") {
+        for syntax in [Syntax::Fallback, Syntax::Classic, Syntax::Utf8] {
+            let _ = parse(&text, syntax);
+            let _ = parse_one(&text, syntax);
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_is_read_back(name in ".{1,6}", value in ".{0,6}", negated: bool) {
+        let op = if negated { MatchOp::NotEqual } else { MatchOp::Equal };
+        let matcher = Matcher::new(name, op, value).unwrap();
+        let text = format_all(std::slice::from_ref(&matcher));
+        proptest::prop_assert_eq!(parse(&text, Syntax::Utf8).unwrap().matchers, [matcher]);
+    }
+}
