@@ -91,7 +91,7 @@ fn scrape_all(db: &Db, targets: &mut [Target], scrape: i64, random: &mut u64) {
             let noise = *random >> 40;
             match i % 3 {
                 0 => *value += (noise % 500) as f64,
-                1 if noise % 20 == 0 => *value = (noise % 100) as f64,
+                1 if noise.is_multiple_of(20) => *value = (noise % 100) as f64,
                 1 => {}
                 _ => *value = noise as f64 / 1000.0,
             }

@@ -159,6 +159,37 @@ fn a_checkpoint_that_fails_is_tried_again_and_leaves_the_log() {
     faults.room_bytes.store(u64::MAX, SeqCst);
     db.maintain(time);
     assert_eq!(names().count(), 2);
+    assert_eq!(db.metrics.checkpoints.get(), 6);
+    // Nothing has come to the log since then.
+    db.maintain(time);
+    assert_eq!(db.metrics.checkpoints.get(), 6);
+    drop(db);
+    assert_eq!(content(&open(folder.path()).0), expected);
+}
+
+#[test]
+fn what_the_retention_drops_leaves_the_log_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, _) = open(folder.path());
+    let labels = Labels::from_pairs([("a", "x")]);
+    let mut random = 1u64;
+    for minute in 0..1000 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let mut batch = db.appender();
+        let value = random as f64;
+        batch.append(None, &labels, minute * 60_000, value).unwrap();
+        batch.commit().unwrap();
+    }
+    db.maintain(0);
+    let full_bytes = db.writer().wal.checkpoint_bytes();
+    assert!(full_bytes > 7000, "{full_bytes}");
+    db.set_retention_ms(3_600_000);
+    db.maintain(1000 * 60_000);
+    let left_bytes = db.writer().wal.checkpoint_bytes();
+    assert!(left_bytes < full_bytes / 4, "{left_bytes}");
+    let expected = content(&db);
     drop(db);
     assert_eq!(content(&open(folder.path()).0), expected);
 }

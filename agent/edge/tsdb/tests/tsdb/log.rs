@@ -81,6 +81,23 @@ fn torn_at_any_byte_it_holds_the_batches_before() {
 }
 
 #[test]
+fn nothing_of_a_torn_end_is_left_behind_a_shorter_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(folder.path());
+    batch(&db, 1);
+    let all: Vec<Labels> = (2..50).map(series).collect();
+    let samples: Vec<_> = all.iter().map(|labels| (labels, 2000, 0.1)).collect();
+    write(&db, &samples);
+    drop(db);
+    let torn = changed(folder.path(), |bytes| bytes.truncate(bytes.len() - 1));
+    let db = open(torn.path());
+    batch(&db, 3);
+    let expected = content(&db);
+    drop(db);
+    check(torn.path(), &expected);
+}
+
+#[test]
 fn damaged_at_any_byte_it_holds_the_other_batches() {
     let folder = tempfile::tempdir().unwrap();
     let states = written(folder.path(), 4);
