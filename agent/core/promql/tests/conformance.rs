@@ -1,4 +1,5 @@
-//! Prometheus's own PromQL test scripts, each evaluation in all the ways Prometheus runs it.
+//! Prometheus's own PromQL test scripts, each evaluation in all the ways Prometheus runs it, and
+//! once more without delayed name removal, as it is off in production.
 //!
 //! What the engine doesn't do yet stands in `not-yet.txt`: how many evaluations are refused for
 //! which reason, and single evaluations that fail for another one. The test fails if that list and
@@ -29,7 +30,7 @@ use narthex_promql::{
 };
 use narthex_storage::memory::MemoryStore;
 
-use not_yet::NotYet;
+use not_yet::{Mode, NotYet};
 
 /// How one evaluation went.
 #[derive(Debug)]
@@ -50,14 +51,16 @@ fn prometheus_test_scripts() {
     assert_eq!(files.len(), 21, "scripts in the corpus");
     let mut found = NotYet::default();
     let mut evaluations = 0;
-    for file in &files {
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        for (line, outcome) in run_script(file) {
-            evaluations += 1;
-            match outcome {
-                Outcome::Passed => {}
-                Outcome::Refused(reason) => found.refused(&reason),
-                Outcome::Failed(reason) => found.failed(&name, line, &reason),
+    for mode in Mode::ALL {
+        for file in &files {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            for (line, outcome) in run_script(file, mode) {
+                evaluations += 1;
+                match outcome {
+                    Outcome::Passed => {}
+                    Outcome::Refused(reason) => found.refused(mode, &reason),
+                    Outcome::Failed(reason) => found.failed(mode, &name, line, &reason),
+                }
             }
         }
     }
@@ -80,12 +83,12 @@ fn script_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Each evaluation's line and how it went.
-fn run_script(file: &Path) -> Vec<(usize, Outcome)> {
+fn run_script(file: &Path, mode: Mode) -> Vec<(usize, Outcome)> {
     let text = std::fs::read_to_string(file).unwrap();
     let commands = parse_script(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let engine = Engine::new(EngineOptions {
         max_samples: 10_000,
-        delayed_name_removal: true,
+        delayed_name_removal: mode == Mode::Delayed,
         ..EngineOptions::default()
     });
     let store = MemoryStore::default();

@@ -3,20 +3,21 @@
 use narthex_model::CancelReason;
 use narthex_storage::StorageError;
 
-/// The stage that Prometheus names in these messages; evaluation is the only one that has limits.
-const STAGE: &str = "query execution";
+/// The stages that Prometheus names in these messages.
+const EVALUATION: &str = "expression evaluation";
+const EXECUTION: &str = "query execution";
 
 /// Sorted by what a caller can do; the texts are Prometheus's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// The time was up: ask for less, or allow more time.
-    #[error("query timed out in {STAGE}")]
+    #[error("query timed out in {EVALUATION}")]
     Timeout,
     /// Whoever asked has gone.
-    #[error("query was canceled in {STAGE}")]
+    #[error("query was canceled in {EVALUATION}")]
     Canceled,
     /// Ask for less, or allow more samples.
-    #[error("query processing would load too many samples into memory in {STAGE}")]
+    #[error("query processing would load too many samples into memory in {EXECUTION}")]
     TooManySamples,
     /// The expression can't be evaluated on this data.
     #[error("{0}")]
