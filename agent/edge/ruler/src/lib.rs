@@ -18,3 +18,6 @@ mod worker;
 
 pub use manager::{AlertSink, Manager, Settings};
 pub use narthex_rules::{AlertNotice, AlertOptions, Environment, GroupKind, GroupStatus};
+
+#[cfg(test)]
+mod tests;
