@@ -38,7 +38,8 @@ impl FolderLock {
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        write_pid(&mut file).map_err(LockError::Io)?;
+        // The number is a help for people; a full disk is no reason not to start.
+        let _ = write_pid(&mut file);
         Ok(FolderLock {
             file,
             was_clean: text.is_empty(),

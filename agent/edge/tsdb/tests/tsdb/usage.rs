@@ -275,7 +275,8 @@ fn readers_see_whole_commits() {
         let reader = scope.spawn(|| {
             barrier.wait();
             let mut seen = 0;
-            while !done.load(Ordering::Acquire) {
+            loop {
+                let is_last = done.load(Ordering::Acquire);
                 for writer in ["a", "b"] {
                     let matcher = [Matcher::equal("writer", writer)];
                     let found = content_in(&db, &matcher, i64::MIN, i64::MAX);
@@ -286,6 +287,9 @@ fn readers_see_whole_commits() {
                     assert!(last.is_empty() || last.len() == WIDTH, "{}", last.len());
                     assert!(last.windows(2).all(|pair| pair[0] == pair[1]));
                     seen += last.len();
+                }
+                if is_last {
+                    break;
                 }
             }
             seen
