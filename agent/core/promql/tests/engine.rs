@@ -487,7 +487,16 @@ fn memory_is_bounded_by_samples() {
         end_ms: i64::MAX,
         step_ms: 1,
     };
-    for text in ["up", "time()", "vector(1)", "count_over_time(up[1h:1s])"] {
+    for text in [
+        "up",
+        "time()",
+        "vector(1)",
+        "count_over_time(up[1h:1s])",
+        "absent(up)",
+        "topk(1, none)",
+        "scalar(none)",
+        "none or none",
+    ] {
         assert_eq!(
             range(text, huge).unwrap_err(),
             QueryError::TooManySamples,
@@ -531,4 +540,30 @@ fn the_lookback_can_be_set_for_one_query() {
     // The last sample is exactly 30 s old, and the window is open on the left.
     assert_eq!(at(Some(30_000)), "");
     assert_eq!(at(Some(30_001)), "{} 2.0 @600000");
+}
+
+/// Whatever the parser lets through is evaluated on the stack of a plain thread.
+#[test]
+fn deep_expressions_do_not_exhaust_the_stack() {
+    let depth = narthex_promql::syntax::MAX_DEPTH - 3;
+    for text in [
+        vec!["up"; depth].join(" + "),
+        vec!["up"; depth].join(" or "),
+        format!("{}up", "-".repeat(depth)),
+        format!("{}up{}", "abs(".repeat(depth), ")".repeat(depth)),
+        format!("{}up{}", "sum(".repeat(depth), ")".repeat(depth)),
+        format!("{}1{}", "max_of(1,".repeat(depth), ")".repeat(depth)),
+        format!(
+            "{}up{}",
+            "sum_over_time(".repeat(depth / 2),
+            "[1m:1m])".repeat(depth / 2)
+        ),
+        vec!["1"; depth].join(" + "),
+    ] {
+        let shown = &text[..text.len().min(40)];
+        match range(&text, MINUTE) {
+            Ok(_) | Err(QueryError::TooManySamples) => {}
+            Err(error) => panic!("{shown}: {error}"),
+        }
+    }
 }

@@ -39,6 +39,14 @@ impl Budget {
         Ok(charge)
     }
 
+    /// The error if nothing of that size could ever be held.
+    pub(super) fn check_size(&self, samples: usize) -> Result<(), QueryError> {
+        if samples as u64 > self.max_samples {
+            return Err(QueryError::TooManySamples);
+        }
+        Ok(())
+    }
+
     pub(super) fn count_read(&self, samples: usize) {
         self.read.fetch_add(samples as u64, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@ use super::aggregate::rank::{Rank, rank};
 use super::binary::matching::{Operation, vectors};
 use super::binary::scalar::{ScalarSide, VectorScalar, scalars, vector_scalar, without_names};
 use super::binary::set::{Keep, filter, union};
+use super::column::Bitmap;
 use super::error::QueryError;
 use super::functions::absent::{absent, labels_of};
 use super::functions::{histogram, labels, math, sort, time};
@@ -43,6 +44,8 @@ impl<'q> Evaluator<'q> {
     /// An expression that gives an instant vector.
     pub(super) fn vector(self, expr: &'q Expr) -> Result<Vector<'q>> {
         self.query.check_canceled()?;
+        // A grid too large for a single series is too large to be walked over, too.
+        self.query.budget.check_size(self.steps.count)?;
         if self.steps.count > 1 && is_step_invariant(expr) {
             let once = self.at(self.steps.first()).vector(expr)?;
             return Ok(Repeated::boxed(self.query, self.steps, once));
@@ -270,21 +273,15 @@ impl<'q> Evaluator<'q> {
     /// The value of the only series at each step, NaN where there is none or more than one.
     fn only_value(self, expr: &'q Expr) -> Result<Scalar> {
         let mut input = self.vector(expr)?;
-        let mut seen = vec![0_u8; 0];
-        let _charge = self.query.charge(self.steps.count)?;
-        seen.resize(self.steps.count, 0);
-        let mut values = vec![f64::NAN; self.steps.count];
+        let mut only = Scalar::per_step(self.query, &self.steps, |_| f64::NAN)?;
+        let mut seen = Bitmap::new(self.steps.count);
         for _ in 0..input.series().len() {
             for (step, value) in input.next()?.iter() {
-                if let (Some(seen), Some(slot)) = (seen.get_mut(step), values.get_mut(step)) {
-                    *slot = if *seen == 0 { value } else { f64::NAN };
-                    *seen = 1;
-                }
+                only.set(step, if seen.get(step) { f64::NAN } else { value });
+                seen.set(step);
             }
         }
-        Scalar::per_step(self.query, &self.steps, |step| {
-            values.get(step).copied().unwrap_or(f64::NAN)
-        })
+        Ok(only)
     }
 
     fn call(self, call: &'q Call, expr: &'q Expr) -> Result<Vector<'q>> {

@@ -1,6 +1,5 @@
 //! Runs one query and brings its result into the form that callers get.
 
-use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use narthex_model::{Labels, SampleValue};
@@ -9,7 +8,7 @@ use super::column::Column;
 use super::error::QueryError;
 use super::evaluate::{Evaluator, text};
 use super::invariant::without_parens;
-use super::merge::{Collision, SAME_LABELSET, merge_same_labels};
+use super::merge::{Collision, merge_same_labels};
 use super::operator::{Relabeled, SeriesInfo, Vector, drop_name};
 use super::output::{MatrixSeries, QueryOutput, QueryValue, VectorSample};
 use super::query::Query;
@@ -162,7 +161,6 @@ fn range_vector<'q>(
     let mut samples = Samples::new(query)?;
     let mut held = query.charge(0)?;
     let mut points_held = 0;
-    let mut known: HashMap<Labels, ()> = HashMap::new();
     for index in 0..range.source.series().len() {
         range.source.next(&mut samples)?;
         let times = samples.times_ms.iter().copied();
@@ -173,9 +171,6 @@ fn range_vector<'q>(
         if let Some(info) = range.source.series().get(index)
             && !points.is_empty()
         {
-            if known.insert(info.labels.clone(), ()).is_some() {
-                return Err(QueryError::execution(SAME_LABELSET));
-            }
             series.push(float_series(info.labels.clone(), points));
         }
     }

@@ -36,6 +36,15 @@ impl Scalar {
         }
     }
 
+    /// Has no effect on a constant.
+    pub(super) fn set(&mut self, step: usize, value: f64) {
+        if let Scalar::PerStep { values, .. } = self
+            && let Some(slot) = values.get_mut(step)
+        {
+            *slot = value;
+        }
+    }
+
     pub(super) fn map(mut self, f: impl Fn(f64) -> f64) -> Self {
         match &mut self {
             Scalar::Constant(value) => *value = f(*value),

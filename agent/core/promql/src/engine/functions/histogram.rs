@@ -10,7 +10,7 @@ use crate::engine::column::Column;
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, FanIn, merge_same_labels};
 use crate::engine::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
-use crate::engine::quantile::{Bucket, bucket_fraction, bucket_quantile};
+use crate::engine::quantile::{Bucket, Correction, bucket_fraction, bucket_quantile};
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::engine::steps::Steps;
@@ -263,52 +263,65 @@ impl Histograms<'_> {
     fn answer(&mut self, output: usize) -> Result<Column, QueryError> {
         let mut column = self.query.column(&self.steps)?;
         let wanted = self.outputs.get(output).ok_or_else(exhausted)?;
+        let mut buckets = std::mem::take(&mut self.scratch);
         for step in 0..self.steps.count {
-            self.scratch.clear();
-            let here = self.current.iter().filter_map(|(bound, column)| {
-                Some(Bucket {
-                    upper_bound: *bound,
-                    count: column.get(step)?,
-                })
-            });
-            self.scratch.extend(here);
-            if self.scratch.is_empty() {
+            self.buckets_at(step, &mut buckets);
+            if buckets.is_empty() {
                 continue;
             }
-            let value = match &wanted.question {
-                Question::Fraction { lower, upper } => {
-                    bucket_fraction(lower.at(step), upper.at(step), &mut self.scratch)
-                }
-                Question::Quantile(quantile) => {
-                    let q = quantile.at(step);
-                    let elsewhere = |label: &QuantileLabel| !same(label.value, q);
-                    if wanted.label.as_ref().is_some_and(elsewhere) {
-                        continue;
-                    }
-                    let (value, correction) = bucket_quantile(q, &mut self.scratch);
-                    if let Some(correction) = correction {
-                        let time_ms = self.steps.time_ms(step);
-                        let found = Monotonicity {
-                            first_ms: time_ms,
-                            last_ms: time_ms,
-                            lowest_bucket: correction.lowest_bucket,
-                            highest_bucket: correction.highest_bucket,
-                            max_difference: correction.max_difference,
-                            samples: 1,
-                        };
-                        let name = self
-                            .series
-                            .get(self.next_output - 1)
-                            .map_or("", |info| self.shown_name(&info.labels));
-                        self.query.annotate(self.span, |annotations, span| {
-                            annotations.forced_monotonicity(name, found, span);
-                        });
-                    }
-                    value
-                }
-            };
-            column.set(step, value);
+            if let Some(value) = self.answer_at(step, wanted, &mut buckets) {
+                column.set(step, value);
+            }
         }
+        self.scratch = buckets;
         Ok(column)
+    }
+
+    fn buckets_at(&self, step: usize, buckets: &mut Vec<Bucket>) {
+        buckets.clear();
+        let here = self.current.iter().filter_map(|(bound, column)| {
+            Some(Bucket {
+                upper_bound: *bound,
+                count: column.get(step)?,
+            })
+        });
+        buckets.extend(here);
+    }
+
+    /// None: at this step the label of the output stands for another quantile.
+    fn answer_at(&self, step: usize, wanted: &Output, buckets: &mut Vec<Bucket>) -> Option<f64> {
+        let quantile = match &wanted.question {
+            Question::Fraction { lower, upper } => {
+                return Some(bucket_fraction(lower.at(step), upper.at(step), buckets));
+            }
+            Question::Quantile(quantile) => quantile.at(step),
+        };
+        if let Some(label) = &wanted.label
+            && !same(label.value, quantile)
+        {
+            return None;
+        }
+        let (value, correction) = bucket_quantile(quantile, buckets);
+        if let Some(correction) = correction {
+            self.tell_correction(step, correction);
+        }
+        Some(value)
+    }
+
+    fn tell_correction(&self, step: usize, correction: Correction) {
+        let time_ms = self.steps.time_ms(step);
+        let found = Monotonicity {
+            first_ms: time_ms,
+            last_ms: time_ms,
+            lowest_bucket: correction.lowest_bucket,
+            highest_bucket: correction.highest_bucket,
+            max_difference: correction.max_difference,
+            samples: 1,
+        };
+        let info = self.series.get(self.next_output - 1);
+        let name = info.map_or("", |info| self.shown_name(&info.labels));
+        self.query.annotate(self.span, |annotations, span| {
+            annotations.forced_monotonicity(name, found, span);
+        });
     }
 }
