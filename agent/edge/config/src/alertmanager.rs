@@ -122,7 +122,11 @@ fn matchers_of(
     for (name, op) in [("match", MatchOp::Equal), ("match_re", MatchOp::Regex)] {
         for entry in node.part(&format!("{prefix}{name}")).entries() {
             let value = entry.value.text().unwrap_or_default();
-            match Matcher::new(entry.key.as_str(), op, value) {
+            let matcher = match op {
+                MatchOp::Regex => Route::match_re(&entry.key, value),
+                op => Matcher::new(entry.key.as_str(), op, value),
+            };
+            match matcher {
                 Ok(matcher) => found.push(matcher),
                 Err(error) => {
                     faults.push(entry.value.at, &entry.value.path, error.to_string());

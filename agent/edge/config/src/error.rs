@@ -134,10 +134,10 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// `, did you mean …?` or nothing.
+/// `; did you mean …?` or nothing.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(name, known) {
-        Some(candidate) => format!(", did you mean `{candidate}`?"),
+        Some(candidate) => format!("; did you mean `{candidate}`?"),
         None => String::new(),
     }
 }

@@ -44,8 +44,7 @@ pub(crate) fn client(node: &Node, directory: &Path, notices: &mut Vec<String>) -
 
 /// The secret in the field `name`, or in the file that `<name>_file` names.
 fn source(node: &Node, name: &str, directory: &Path) -> Option<SecretSource> {
-    let inline = node.string(name).map(|text| inline(text));
-    inline.or_else(|| {
+    node.string(name).map(inline).or_else(|| {
         let path = node.string(&format!("{name}_file"))?;
         Some(SecretSource::File(resolve(directory, path)))
     })

@@ -26,6 +26,7 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
+use narthex_promql::syntax::ParserOptions;
 use narthex_rules::GroupConfig;
 
 pub use error::{ConfigError, Fault};
@@ -57,6 +58,8 @@ pub struct Overrides {
     pub self_address: String,
     /// The label `instance` of what exporter plugins give.
     pub instance: String,
+    /// What of PromQL is switched on, for the expressions of rules.
+    pub parser: ParserOptions,
     /// Looks up the environment variables in `external_labels`.
     pub environment: fn(&str) -> Option<String>,
 }
@@ -68,6 +71,7 @@ impl Default for Overrides {
             external_url: "http://localhost:9090".to_owned(),
             self_address: "localhost:9090".to_owned(),
             instance: "localhost:9090".to_owned(),
+            parser: ParserOptions::default(),
             environment: |name| std::env::var(name).ok(),
         }
     }
@@ -126,7 +130,7 @@ pub fn load(paths: &Paths, overrides: &Overrides) -> Result<Loaded, ConfigError>
     );
     // Each file is built even if another one has faults, so that all of them are told at once.
     let built = main.map(|main| {
-        let built = prometheus::build(&main, overrides.environment, &mut reading);
+        let built = prometheus::build(&main, overrides, &mut reading);
         (show::yaml(&main.root, prometheus::SHAPE), built)
     });
     let notify = match alertmanager {
@@ -142,27 +146,26 @@ pub fn load(paths: &Paths, overrides: &Overrides) -> Result<Loaded, ConfigError>
         ),
         _ => None,
     };
-    let Reading {
-        faults,
-        notices,
-        watched,
-    } = reading;
-    error::verdict(faults)?;
+    error::verdict(reading.take_faults())?;
     // Without a fault there are all documents, so there is the whole.
     whole
         .map(|loaded| Loaded {
-            notices,
-            watched: watched.into_iter().collect(),
+            notices: reading.notices,
+            watched: reading.watched.into_iter().collect(),
             ..loaded
         })
         .ok_or_else(|| ConfigError { faults: Vec::new() })
 }
 
 /// Reads one rule file and gives its groups, with the defaults of `global`.
-pub fn check_rule_file(path: &Path, global: &Global) -> Result<Vec<GroupConfig>, ConfigError> {
+pub fn check_rule_file(
+    path: &Path,
+    global: &Global,
+    parser: &ParserOptions,
+) -> Result<Vec<GroupConfig>, ConfigError> {
     let mut reading = Reading::default();
-    let groups = prometheus::rules::file(path, global, &mut reading);
-    error::verdict(reading.faults)?;
+    let groups = prometheus::rules::file(path, global, parser, &mut reading);
+    error::verdict(reading.take_faults())?;
     Ok(groups)
 }
 

@@ -11,7 +11,7 @@ use narthex_script_host::config::Limits as ScriptLimits;
 
 use crate::error::Faults;
 use crate::prometheus::{Defaults, Global, relabel, scrape};
-use crate::reading::{Document, Reading};
+use crate::reading::{Document, Reading, absolute};
 use crate::schema::{Kind, narthex::NARTHEX, to_json};
 use crate::yaml::Node;
 
@@ -229,7 +229,7 @@ fn grants(node: &Node, directory: &Path) -> BTreeMap<String, Capabilities> {
         files: list(node, "files")
             .iter()
             .map(|path| FileAccess {
-                path: directory.join(path).display().to_string(),
+                path: absolute(directory, path).display().to_string(),
             })
             .collect(),
         http: list(node, "http")

@@ -14,7 +14,9 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Default)]
 pub(crate) struct Reading {
-    pub faults: Vec<Fault>,
+    faults: Vec<Fault>,
+    /// In the order in which they were read, which is that of their faults.
+    files: Vec<PathBuf>,
     pub notices: Vec<String>,
     /// Files and patterns whose change means a reload.
     pub watched: BTreeSet<PathBuf>,
@@ -48,6 +50,7 @@ impl Reading {
     /// noted.
     pub(crate) fn document(&mut self, path: &Path, shape: Kind, hint: &str) -> Option<Document> {
         self.watched.insert(path.to_owned());
+        self.files.push(path.to_owned());
         let mut faults = Faults::new(path);
         let text = match read(path) {
             Ok(text) => text,
@@ -70,6 +73,14 @@ impl Reading {
         let sound = faults.is_empty();
         self.faults.extend(faults.into_found());
         sound.then(|| Document::new(path, root))
+    }
+
+    /// All faults, by file and line.
+    pub(crate) fn take_faults(&mut self) -> Vec<Fault> {
+        let mut faults = std::mem::take(&mut self.faults);
+        let rank = |fault: &Fault| self.files.iter().position(|file| *file == fault.file);
+        faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
+        faults
     }
 
     /// Runs what builds a part from a document, collecting its faults.
@@ -103,6 +114,15 @@ pub(crate) fn directory_of(path: &Path) -> PathBuf {
 
 pub(crate) fn resolve(directory: &Path, path: &str) -> PathBuf {
     directory.join(path)
+}
+
+/// For those who compare paths: absolute, without `.`.
+pub(crate) fn absolute(directory: &Path, path: &str) -> PathBuf {
+    let joined = resolve(directory, path);
+    std::path::absolute(&joined)
+        .unwrap_or(joined)
+        .components()
+        .collect()
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -422,7 +422,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         [rest @ .., b'='] => rest,
         all => all,
     };
-    if digits.len() % 4 != 0 {
+    if !digits.len().is_multiple_of(4) {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len());

@@ -7,7 +7,7 @@ use narthex_extension::DiscoveryRequest;
 use narthex_model::{Labels, TargetGroup};
 
 use crate::error::Faults;
-use crate::reading::note;
+use crate::reading::{absolute, note};
 use crate::schema::{discovery, to_json};
 use crate::yaml::{Entry, Node};
 
@@ -51,7 +51,7 @@ fn requests(name: &str, entry: &Entry, directory: &Path) -> Vec<SdConfig> {
         name: name.to_owned(),
         request: DiscoveryRequest {
             config: to_json(item, kind),
-            base_directory: directory.to_owned(),
+            base_directory: absolute(directory, ""),
         },
     };
     entry.value.items().iter().map(request).collect()

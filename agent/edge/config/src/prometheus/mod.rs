@@ -17,6 +17,7 @@ use narthex_relabel::RelabelRule;
 use narthex_rules::GroupConfig;
 use narthex_scrape::config::JobConfig;
 
+use crate::Overrides;
 use crate::error::{Faults, Position};
 use crate::reading::{Document, Reading, note};
 use crate::schema::{
@@ -100,17 +101,13 @@ pub(crate) struct Built {
 
 pub(crate) const SHAPE: Kind = Kind::Object(&PROMETHEUS);
 
-pub(crate) fn build(
-    main: &Document,
-    environment: fn(&str) -> Option<String>,
-    reading: &mut Reading,
-) -> Built {
+pub(crate) fn build(main: &Document, overrides: &Overrides, reading: &mut Reading) -> Built {
     let root = &main.root;
     let (global, defaults) = reading.build(&main.path, |faults, notices| {
-        scrape::global(root.part("global"), environment, faults, notices)
+        scrape::global(root.part("global"), overrides.environment, faults, notices)
     });
     let scraping = scraping(main, &defaults, reading);
-    let rule_groups = rules::groups(main, &global, reading);
+    let rule_groups = rules::groups(main, &global, &overrides.parser, reading);
     let (alerting, storage) = reading.build(&main.path, |faults, notices| {
         check_remote(root, global.legacy_names, faults);
         check_otlp(root.part("otlp"), global.legacy_names, faults);

@@ -21,12 +21,12 @@ pub(crate) fn rules(
 }
 
 fn rule(node: &Node, legacy_names: bool, faults: &mut Faults) -> Option<RelabelRule> {
-    let mut rule = RelabelRule::default();
-    rule.source_labels = node
-        .strings("source_labels")
-        .into_iter()
-        .map(Into::into)
-        .collect();
+    let names = node.strings("source_labels").into_iter();
+    let mut rule = RelabelRule {
+        source_labels: names.map(Into::into).collect(),
+        modulus: node.whole("modulus").unwrap_or(0),
+        ..RelabelRule::default()
+    };
     // An empty separator, regex or replacement that is written out means just that.
     if let Some(text) = node.written("separator") {
         rule.separator = text.to_owned();
@@ -37,7 +37,6 @@ fn rule(node: &Node, legacy_names: bool, faults: &mut Faults) -> Option<RelabelR
     if let Some(text) = node.written("target_label") {
         rule.target_label = text.to_owned();
     }
-    rule.modulus = node.whole("modulus").unwrap_or(0);
     if let Some(text) = node.written("regex") {
         match Regexp::anchored(text) {
             Ok(regex) => rule.regex = regex,

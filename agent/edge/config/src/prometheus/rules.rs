@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use narthex_promql::syntax::ast::Expr;
 use narthex_promql::syntax::{ParserOptions, parse as parse_expression};
 use narthex_rules::{
     FaultPlace, GroupConfig, GroupDraft, NameScheme, RuleDraft, check_group, repeated_group_names,
@@ -16,11 +15,16 @@ use crate::schema::{Kind, rules::RULE_FILE};
 use crate::yaml::Node;
 
 /// The groups of all files that the patterns in `rule_files` match, in order.
-pub(crate) fn groups(main: &Document, global: &Global, reading: &mut Reading) -> Vec<GroupConfig> {
+pub(crate) fn groups(
+    main: &Document,
+    global: &Global,
+    parser: &ParserOptions,
+    reading: &mut Reading,
+) -> Vec<GroupConfig> {
     let mut groups = Vec::new();
     for pattern in main.root.part("rule_files").items() {
         for path in matching(main, pattern, reading) {
-            groups.extend(file(&path, global, reading));
+            groups.extend(file(&path, global, parser, reading));
         }
     }
     groups
@@ -40,7 +44,12 @@ pub(crate) fn matching(main: &Document, pattern: &Node, reading: &mut Reading) -
 }
 
 /// The groups of one file; none if it has faults.
-pub(crate) fn file(path: &Path, global: &Global, reading: &mut Reading) -> Vec<GroupConfig> {
+pub(crate) fn file(
+    path: &Path,
+    global: &Global,
+    parser: &ParserOptions,
+    reading: &mut Reading,
+) -> Vec<GroupConfig> {
     let Some(document) = reading.document(path, Kind::Object(&RULE_FILE), "") else {
         return Vec::new();
     };
@@ -49,7 +58,7 @@ pub(crate) fn file(path: &Path, global: &Global, reading: &mut Reading) -> Vec<G
         check_names(nodes, faults);
         nodes
             .iter()
-            .filter_map(|node| group(node, path, global, faults))
+            .filter_map(|node| group(node, path, global, parser, faults))
             .collect()
     })
 }
@@ -71,7 +80,13 @@ fn check_names(groups: &[Node], faults: &mut Faults) {
     }
 }
 
-fn group(node: &Node, path: &Path, global: &Global, faults: &mut Faults) -> Option<GroupConfig> {
+fn group(
+    node: &Node,
+    path: &Path,
+    global: &Global,
+    parser: &ParserOptions,
+    faults: &mut Faults,
+) -> Option<GroupConfig> {
     let scheme = match global.legacy_names {
         true => NameScheme::Legacy,
         false => NameScheme::Utf8,
@@ -90,6 +105,7 @@ fn group(node: &Node, path: &Path, global: &Global, faults: &mut Faults) -> Opti
         labels: map(node, "labels"),
         rules: node.part("rules").items().iter().map(rule).collect(),
     };
+    let parse = |text: &str| parse_expression(text, parser).map_err(|error| error.to_string());
     match check_group(draft, scheme, &parse) {
         Ok(group) => Some(group),
         Err(found) => {
@@ -142,8 +158,4 @@ fn locate(group: &Node, place: &FaultPlace) -> (Position, String) {
         Some(entry) => (entry.key_at, field.path.clone()),
         None => (field.at, field.path.clone()),
     }
-}
-
-fn parse(expression: &str) -> Result<Expr, String> {
-    parse_expression(expression, &ParserOptions::default()).map_err(|error| error.to_string())
 }

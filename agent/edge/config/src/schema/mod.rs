@@ -12,8 +12,10 @@ pub(crate) mod prometheus;
 pub(crate) mod rules;
 
 use narthex_model::duration;
+use narthex_template::TemplateSet;
+use narthex_template::alertmanager_functions::is_function;
 
-use crate::error::{Faults, did_you_mean};
+use crate::error::{Faults, did_you_mean, nearest};
 use crate::scalar;
 use crate::yaml::{Entry, Node, Value, join};
 
@@ -203,10 +205,7 @@ fn check_object(node: &Node, object: &'static Object, faults: &mut Faults) {
         }
     }
     for field in object.fields().filter(|field| field.required) {
-        let missing = node
-            .get(field.name)
-            .is_none_or(|value| value.text() == Some("") || value.is_empty_collection());
-        if missing {
+        if is_missing(node, field, object) {
             faults.push(
                 node.at,
                 &node.path,
@@ -219,6 +218,17 @@ fn check_object(node: &Node, object: &'static Object, faults: &mut Faults) {
     }
 }
 
+/// Not there, or empty; a slip of the pen counts as there, as it is told anyway.
+fn is_missing(node: &Node, field: &Field, object: &'static Object) -> bool {
+    let slip = |entry: &Entry| {
+        object.kind_of(&entry.key).is_none() && nearest(&entry.key, [field.name]).is_some()
+    };
+    match node.get(field.name) {
+        Some(value) => value.text() == Some("") || value.is_empty_collection(),
+        None => !node.entries().iter().any(slip),
+    }
+}
+
 fn unknown_field(node: &Node, entry: &Entry, object: &'static Object, faults: &mut Faults) {
     let known = || object.fields().map(|field| field.name);
     let meant = object
@@ -227,21 +237,24 @@ fn unknown_field(node: &Node, entry: &Entry, object: &'static Object, faults: &m
         .and_then(|open| (open.meant)(&entry.key));
     let hint = match did_you_mean(&entry.key, known().chain(meant.as_deref())) {
         hint if !hint.is_empty() => hint,
-        _ if known().count() <= 12 => {
-            format!(" (known are {})", known().collect::<Vec<_>>().join(", "))
+        _ if known().count() <= FEW => {
+            format!(
+                "; {} has {}",
+                object.what,
+                known().collect::<Vec<_>>().join(", ")
+            )
         }
-        _ => String::new(),
-    };
-    let place = match object.what {
-        "" => String::new(),
-        what => format!(" in {what}"),
+        _ => format!("; {} has none of this name", object.what),
     };
     faults.push(
         entry.key_at,
-        &node.path,
-        format!("unknown field `{}`{place}{hint}", entry.key),
+        &join(&node.path, &entry.key),
+        format!("unknown field{hint}"),
     );
 }
+
+/// So many names fit into a message.
+const FEW: usize = 14;
 
 fn check_list(node: &Node, item: Kind, faults: &mut Faults) {
     let items = match &node.value {
@@ -411,15 +424,11 @@ pub(crate) fn is_label_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Go template syntax, as far as it can be judged without filling it in.
+/// A template with the functions that notifications know.
 pub(crate) fn is_template(text: &str) -> Result<(), String> {
-    let opened = text.matches("{{").count();
-    match opened == text.matches("}}").count() {
-        true => Ok(()),
-        false => Err(format!(
-            "`{text}` is no template: `{{{{` and `}}}}` don't pair"
-        )),
-    }
+    TemplateSet::default()
+        .parse("", text, &is_function)
+        .map_err(|error| error.to_string())
 }
 
 /// An absolute URL of http or https with a host.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use narthex_promql::syntax::ParserOptions;
+
 use super::{conformance_directory, overrides};
 use crate::{Global, Paths, check_rule_file, load};
 
@@ -202,7 +204,7 @@ fn rules() {
                 legacy_names: below.contains("legacy_validation"),
                 ..Global::default()
             };
-            let refusal = check_rule_file(&path, &global)
+            let refusal = check_rule_file(&path, &global, &ParserOptions::default())
                 .err()
                 .map(|error| error.to_string());
             verdicts.judge(&below, expected_bad, refusal.as_deref());
