@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use narthex_model::regexp::RegexpError;
-use narthex_model::{MatchOp, Matcher};
+use narthex_model::{MatchOp, Matcher, Regexp};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -72,6 +72,8 @@ pub struct Route {
 impl Route {
     /// The matcher that an entry of the older `match_re` stands for.
     pub fn match_re(name: &str, pattern: &str) -> Result<Matcher, RegexpError> {
+        // Compiled as written first, so that an error shows what the user wrote.
+        Regexp::anchored(pattern)?;
         Matcher::new(name, MatchOp::Regex, format!("^(?:{pattern})$"))
     }
 }
