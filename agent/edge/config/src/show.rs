@@ -43,7 +43,7 @@ impl Serialize for Shown<'_> {
                 }
                 map.end()
             }
-            Value::Scalar { text, quoted } => scalar(text, *quoted, self.kind, serializer),
+            Value::Scalar { text, quoted, .. } => scalar(text, *quoted, self.kind, serializer),
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Value {
     Scalar {
         text: String,
         quoted: bool,
+        /// Where the text begins, if it stands in the file as it is, line by line.
+        verbatim_from: Option<Position>,
     },
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -82,6 +84,26 @@ impl Node {
             Value::Scalar { text, .. } => Some(text),
             _ => None,
         }
+    }
+
+    /// Where a line and a column (in bytes, both from 1) of the scalar's text are in the file.
+    pub(crate) fn place_in_text(&self, line: usize, column: usize) -> Option<Position> {
+        let Value::Scalar {
+            text,
+            verbatim_from: Some(start),
+            ..
+        } = &self.value
+        else {
+            return None;
+        };
+        let before = text
+            .lines()
+            .nth(line.checked_sub(1)?)?
+            .get(..column.checked_sub(1)?)?;
+        Some(Position {
+            line: start.line + line - 1,
+            column: start.column + before.chars().count(),
+        })
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -177,7 +199,7 @@ impl<'a> Reader<'a> {
         let (anchor, value) = match event {
             Event::Alias(id) => return self.follow(id, at),
             Event::Scalar(text, style, anchor, tag) => {
-                (anchor, scalar(text, style, tag.as_deref(), at)?)
+                (anchor, scalar(text, style, tag.as_deref(), span)?)
             }
             Event::SequenceStart(_, anchor, _) => (anchor, Value::List(self.list(depth)?)),
             Event::MappingStart(_, anchor, _) => (anchor, Value::Map(self.map(depth)?)),
@@ -308,28 +330,45 @@ fn position(marker: Marker) -> Position {
     }
 }
 
-fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Parse<Value> {
+fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Parse<Value> {
     let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
-    match core.as_deref() {
-        Some("binary") => {
-            let text = binary_text(&text).or_else(|reason| fail(at, reason))?;
-            return Ok(Value::Scalar { text, quoted: true });
-        }
-        Some("str") => {
-            return Ok(Value::Scalar {
-                text: text.into_owned(),
-                quoted: true,
-            });
-        }
-        _ => {}
+    if core.as_deref() == Some("binary") {
+        let text = binary_text(&text).or_else(|reason| fail(position(span.start), reason))?;
+        return Ok(Value::Scalar {
+            text,
+            quoted: true,
+            verbatim_from: None,
+        });
     }
-    let quoted = style != ScalarStyle::Plain;
+    let quoted = style != ScalarStyle::Plain || core.as_deref() == Some("str");
     if !quoted && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
         return Ok(Value::Null);
     }
     Ok(Value::Scalar {
+        verbatim_from: verbatim_from(&text, style, span),
         text: text.into_owned(),
         quoted,
+    })
+}
+
+fn verbatim_from(text: &str, style: ScalarStyle, span: Span) -> Option<Position> {
+    let start = position(span.start);
+    let quotes = match style {
+        ScalarStyle::Literal => {
+            // The parser tells where the first line begins that isn't empty.
+            let empty = text.chars().take_while(|c| *c == '\n').count();
+            let line = start.line.checked_sub(empty)?;
+            return Some(Position { line, ..start });
+        }
+        ScalarStyle::Folded => return None,
+        ScalarStyle::Plain => 0,
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+    };
+    // Escapes and folded lines make it longer in the file than it is.
+    let is_as_long = span.len() == text.chars().count() + 2 * quotes;
+    is_as_long.then_some(Position {
+        line: start.line,
+        column: start.column + quotes,
     })
 }
 
@@ -460,7 +499,7 @@ mod tests {
                 "{}:{} {} null",
                 node.at.line, node.at.column, node.path
             )),
-            Value::Scalar { text, quoted } => out.push(format!(
+            Value::Scalar { text, quoted, .. } => out.push(format!(
                 "{}:{} {} {}{text}",
                 node.at.line,
                 node.at.column,
@@ -550,6 +589,31 @@ mod tests {
                 (line, column),
                 "{text}: {error:?}"
             );
+        }
+    }
+
+    #[test]
+    fn places_within_texts() {
+        // The place of the letter `x` in the text of `a`.
+        for (yaml, expected) in [
+            ("a: bx", Some((1, 5))),
+            ("a: 'bx'", Some((1, 6))),
+            ("a: \"üx\"", Some((1, 6))),
+            ("a: \"\\tx\"", None),
+            ("a: 'b''x'", None),
+            ("a: |\n  b\n  cx\n", Some((3, 4))),
+            ("a: |\n    b\n      cx\n", Some((3, 8))),
+            ("a: |-\n\n  cx\n", Some((3, 4))),
+            ("a: >\n  b\n  cx\n", None),
+            ("a: b\n  x\n", None),
+        ] {
+            let root = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e:?}"));
+            let node = root.get("a").unwrap();
+            let text = node.text().unwrap();
+            let line = text.lines().position(|line| line.contains('x')).unwrap();
+            let column = text.lines().nth(line).unwrap().find('x').unwrap();
+            let place = node.place_in_text(line + 1, column + 1);
+            assert_eq!(place.map(|at| (at.line, at.column)), expected, "{yaml}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Rule files: each one read, its groups checked, faults brought back to their lines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use narthex_promql::syntax::{ParserOptions, parse as parse_expression};
@@ -22,8 +23,13 @@ pub(crate) fn groups(
     reading: &mut Reading,
 ) -> Vec<GroupConfig> {
     let mut groups = Vec::new();
+    let mut read = BTreeSet::new();
     for pattern in main.root.part("rule_files").items() {
         for path in matching(main, pattern, reading) {
+            // A file that two patterns match is read once.
+            if !read.insert(path.clone()) {
+                continue;
+            }
             groups.extend(file(&path, global, parser, reading));
         }
     }
@@ -110,7 +116,7 @@ fn group(
         Ok(group) => Some(group),
         Err(found) => {
             for fault in found {
-                let (at, field) = locate(node, &fault.place);
+                let (at, field) = locate(node, &fault.place, parser);
                 let name = match fault.rule_name.as_str() {
                     "" => String::new(),
                     name => format!("rule \"{name}\": "),
@@ -135,14 +141,14 @@ fn rule(node: &Node) -> RuleDraft {
     }
 }
 
-fn map(node: &Node, name: &str) -> std::collections::BTreeMap<String, String> {
+fn map(node: &Node, name: &str) -> BTreeMap<String, String> {
     node.pairs(name)
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
 
 /// Line and field of a fault that names its rule by number.
-fn locate(group: &Node, place: &FaultPlace) -> (Position, String) {
+fn locate(group: &Node, place: &FaultPlace, parser: &ParserOptions) -> (Position, String) {
     let rule = place
         .rule
         .and_then(|index| group.part("rules").items().get(index))
@@ -150,6 +156,11 @@ fn locate(group: &Node, place: &FaultPlace) -> (Position, String) {
     let Some(field) = rule.get(place.field) else {
         return (rule.at, rule.path.clone());
     };
+    if place.field == "expr"
+        && let Some(at) = within_expression(field, parser)
+    {
+        return (at, field.path.clone());
+    }
     let entry = place.key.as_deref().and_then(|key| {
         let mut entries = field.entries().iter();
         entries.find(|entry| entry.key == key)
@@ -158,4 +169,10 @@ fn locate(group: &Node, place: &FaultPlace) -> (Position, String) {
         Some(entry) => (entry.key_at, field.path.clone()),
         None => (field.at, field.path.clone()),
     }
+}
+
+/// Where in the file the expression's fault is, if its text stands there as it is.
+fn within_expression(node: &Node, parser: &ParserOptions) -> Option<Position> {
+    let error = parse_expression(node.text()?, parser).err()?;
+    node.place_in_text(error.line, error.column)
 }

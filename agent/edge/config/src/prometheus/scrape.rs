@@ -1,5 +1,6 @@
 //! `global` and `scrape_configs`: the jobs, with the global defaults filled in.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use narthex_model::{Labels, duration};
@@ -311,19 +312,11 @@ pub(crate) fn job(
     }
 }
 
-fn params(node: &Node) -> std::collections::BTreeMap<String, Vec<String>> {
-    let values = |node: &Node| match node.text() {
-        Some(text) => vec![text.to_owned()],
-        None => node
-            .items()
-            .iter()
-            .filter_map(|item| item.text().map(str::to_owned))
-            .collect(),
-    };
-    node.part("params")
-        .entries()
-        .iter()
-        .map(|entry| (entry.key.clone(), values(&entry.value)))
+fn params(node: &Node) -> BTreeMap<String, Vec<String>> {
+    let part = node.part("params");
+    let entries = part.entries().iter();
+    entries
+        .map(|entry| (entry.key.clone(), part.strings(&entry.key)))
         .collect()
 }
 

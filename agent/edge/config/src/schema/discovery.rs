@@ -404,20 +404,18 @@ fn check_kubernetes_selectors(node: &Node, faults: &mut Faults) {
     let allowed: &[&str] = match role {
         "pod" => &["pod", "node"],
         "service" => &["service"],
-        "endpoints" => &["endpoints", "pod", "service", "node"],
-        "endpointslice" => &["endpointslice", "pod", "service", "node"],
+        "endpoints" => &["endpoints", "pod", "service"],
+        "endpointslice" => &["endpointslice", "pod", "service"],
         "node" => &["node"],
         "ingress" => &["ingress"],
         _ => return,
     };
-    let attaches_nodes = node.part("attach_metadata").boolean("node") == Some(true);
     let mut seen = Vec::new();
     for selector in node.part("selectors").items() {
         let Some(of) = selector.string("role") else {
             continue;
         };
-        let needs_nodes = of == "node" && role.starts_with("endpoint") && !attaches_nodes;
-        if !allowed.contains(&of) || needs_nodes {
+        if !allowed.contains(&of) {
             faults.push(
                 selector.place_of("role"),
                 &selector.field_of("role"),

@@ -93,7 +93,7 @@ const PROXY: &[Field] = &[
     flag("proxy_from_environment"),
     field(
         "proxy_connect_header",
-        Kind::Map(any_key, &Kind::ListOrOne(&Kind::Secret)),
+        Kind::Map(any_key, &Kind::List(&Kind::Secret)),
     ),
 ];
 
@@ -112,7 +112,7 @@ pub(crate) const HTTP_CLIENT: &[Field] = &[
     flag("proxy_from_environment"),
     field(
         "proxy_connect_header",
-        Kind::Map(any_key, &Kind::ListOrOne(&Kind::Secret)),
+        Kind::Map(any_key, &Kind::List(&Kind::Secret)),
     ),
     field("http_headers", Kind::Map(is_free_header, &HEADER_KIND)),
 ];

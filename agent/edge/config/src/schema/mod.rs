@@ -345,7 +345,11 @@ fn judge(text: &str, quoted: bool, kind: Kind) -> Result<(), String> {
             expected(),
             did_you_mean(text, names.iter().copied())
         )),
-        Kind::Checked(check) | Kind::CheckedSecret(check) => check(text),
+        Kind::Checked(check) => check(text),
+        Kind::CheckedSecret(check) => check(text).map_err(|message| {
+            // Not even a message shows it.
+            message.replace(text, "<secret>")
+        }),
         _ => Ok(()),
     }
 }
@@ -593,7 +597,7 @@ pub(crate) fn to_json(node: &Node, kind: Kind) -> serde_json::Value {
                 (entry.key.clone(), to_json(&entry.value, kind))
             })
             .collect(),
-        (Value::Scalar { text, quoted }, kind) => match kind {
+        (Value::Scalar { text, quoted, .. }, kind) => match kind {
             Kind::Bool => scalar::boolean(text).map_or(Json::Null, Json::from),
             Kind::Whole(..) => scalar::whole(text).map_or(Json::Null, Json::from),
             Kind::Number(..) => scalar::float(text).map_or(Json::Null, Json::from),

@@ -97,7 +97,7 @@ pub(crate) static SCRAPE_CONFIG: Object = Object::new(
         &[
             choice("fallback_scrape_protocol", PROTOCOLS),
             text("metrics_path"),
-            choice("scheme", &["http", "https"]),
+            choice("scheme", &["", "http", "https"]),
             field("params", Kind::Map(any_key, &Kind::ListOrOne(&Kind::Text))),
             flag("honor_labels"),
             flag("honor_timestamps"),
@@ -126,7 +126,7 @@ const STATIC_CONFIGS: &[Field] = &[field(
 pub(crate) static RELABEL: Object = Object::new(
     "a relabel rule",
     &[&[
-        texts("source_labels"),
+        field("source_labels", Kind::List(&Kind::Checked(is_label_name))),
         text("separator"),
         text("regex"),
         count("modulus"),
@@ -174,7 +174,7 @@ static ALERTMANAGER: Object = Object::new(
     "an entry of alertmanagers",
     &[
         &[
-            choice("scheme", &["http", "https"]),
+            choice("scheme", &["", "http", "https"]),
             text("path_prefix"),
             field("timeout", Kind::PositiveDuration),
             checked("api_version", is_api_version),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use narthex_promql::syntax::ParserOptions;
 
 use super::{conformance_directory, overrides};
-use crate::{Global, Paths, check_rule_file, load};
+use crate::{Global, Loaded, Paths, check_rule_file, load};
 
 /// What does not pass yet, each with its reason: `suite/file: reason`.
 const KNOWN_DIFFERENCES: &str = include_str!("known_differences.txt");
@@ -122,12 +122,23 @@ fn prometheus() {
             prometheus: Some(path),
             ..Paths::default()
         };
-        let refusal = load(&paths, &overrides())
-            .err()
-            .map(|error| error.to_string());
+        let loaded = load(&paths, &overrides());
+        if let Ok(loaded) = &loaded {
+            reads_back(&name, loaded);
+        }
+        let refusal = loaded.err().map(|error| error.to_string());
         verdicts.judge(&name, expected_bad, refusal.as_deref());
     }
     verdicts.finish();
+}
+
+/// What is shown of a configuration is one itself, and is shown as the same again.
+fn reads_back(name: &str, loaded: &Loaded) {
+    let shown = super::load_files(&[("prometheus.yml", &loaded.yaml)]);
+    match shown {
+        Ok(again) => assert_eq!(again.yaml, loaded.yaml, "{name}"),
+        Err(error) => panic!("{name}: {error}\n{}", loaded.yaml),
+    }
 }
 
 #[test]

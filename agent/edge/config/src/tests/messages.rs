@@ -111,8 +111,13 @@ fn rule_files() {
     for (text, expected) in [
         (
             "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: rate(x[5m]\n",
-            "rules.yml:5:11: groups[0].rules[0].expr: rule \"A\": could not parse expression: \
+            "rules.yml:5:21: groups[0].rules[0].expr: rule \"A\": could not parse expression: \
              1:11: parse error: unclosed left parenthesis",
+        ),
+        (
+            "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: |\n      a +\n        b )\n",
+            "rules.yml:7:12: groups[0].rules[0].expr: rule \"A\": could not parse expression: 2:6: \
+             parse error: unexpected right parenthesis ')'",
         ),
         (
             "groups:\n- name: g\n  rules:\n  - alert: A\n    exrp: up\n",

@@ -79,7 +79,7 @@ scrape_configs:
   sample_limit: 7
   scrape_protocols: [OpenMetricsText1.0.0, PrometheusText0.0.4]
   fallback_scrape_protocol: PrometheusText0.0.4
-  params: {x: [1, 2], y: one}
+  params: {x: [1, 2], y: [one]}
   honor_timestamps: no
   basic_auth: {username: me, password_file: secret.txt}
   tls_config: {ca: PEM}
@@ -240,7 +240,7 @@ fn rules_from_patterns_and_scrape_files() {
         (
             "prometheus.yml",
             "global: {evaluation_interval: 5s, rule_query_offset: 1s}
-rule_files: ['rules/*.yml', none.yml, first.rules]
+rule_files: ['rules/*.yml', none.yml, first.rules, rules/a.yml]
 scrape_config_files: ['more/*.yml']
 scrape_configs: [{job_name: a}]",
         ),
@@ -488,4 +488,25 @@ fn a_reload_of_the_same_is_the_same() {
     assert_ne!(first.prometheus.rule_groups, second.prometheus.rule_groups);
     assert_eq!(first.prometheus.scrape, second.prometheus.scrape);
     assert_eq!(first.notify, second.notify);
+}
+
+#[test]
+fn cut_off_files_are_refused_or_loaded_but_never_a_panic() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../config");
+    for name in [
+        "prometheus.yml",
+        "alertmanager.yml",
+        "narthex.yml",
+        "rules/node.yml",
+    ] {
+        let whole = std::fs::read_to_string(samples.join(name)).unwrap();
+        let files = folder(&[("prometheus.yml", "rule_files: ['rules/*.yml']")]);
+        std::fs::create_dir(files.path().join("rules")).unwrap();
+        for end in (0..whole.len()).step_by(3) {
+            std::fs::write(files.path().join(name), &whole[..end]).unwrap();
+            if let Err(error) = load_folder(files.path()) {
+                assert!(!error.faults.is_empty(), "{name} up to {end}");
+            }
+        }
+    }
 }
