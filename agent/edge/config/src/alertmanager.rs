@@ -470,10 +470,6 @@ fn note_unsupported(root: &Node, notices: &mut Vec<String>) {
             "event_recorder",
             "the event recorder is not supported yet: nothing is recorded",
         ),
-        (
-            "inhibit_rules",
-            "inhibition is not supported yet: alerts are sent though others would silence them",
-        ),
     ] {
         let used = |part: &&Node| !part.items().is_empty() || !part.entries().is_empty();
         if let Some(part) = root.get(name).filter(used) {

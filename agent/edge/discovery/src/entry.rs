@@ -25,7 +25,8 @@ pub enum EntryState {
     WaitingForPlugin,
     /// It ended and will be started again.
     Retrying,
-    /// Its configuration is wrong: only a change of it, or of the plugin, helps.
+    /// Its configuration is wrong: only a change of it, or of the plugin, helps. As a plugin's code
+    /// may be swapped unseen, it is tried again all the same, at the longest pause.
     Failed,
 }
 
@@ -98,6 +99,16 @@ pub(crate) enum Published {
     /// It should be passed on at once: the run is young.
     Urgent,
     Usual,
+}
+
+/// What an attempt's end means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The run was replaced and need not go on.
+    Ignored,
+    New,
+    /// As the time before.
+    Known,
 }
 
 impl Entry {
@@ -236,17 +247,21 @@ impl Entry {
         }
     }
 
-    /// An attempt ended. Whether the run should try again: only the newest one does.
-    pub(crate) fn fail(&mut self, run: u64, state: EntryState, message: String) -> bool {
+    /// An attempt ended.
+    pub(crate) fn fail(&mut self, run: u64, state: EntryState, message: String) -> Failure {
         if self.newest() != Some(run) {
-            return false;
+            return Failure::Ignored;
         }
+        let failure = match self.message.as_ref() == Some(&message) {
+            true => Failure::Known,
+            false => Failure::New,
+        };
         let still_served = self.active.as_ref().is_some_and(|active| active.id != run);
         if !still_served {
             self.state = state;
         }
         self.message = Some(message);
-        state == EntryState::Retrying
+        failure
     }
 
     pub(crate) fn targets(&self) -> usize {

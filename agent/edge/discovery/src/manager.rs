@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::config::{Config, SdConfig};
-use crate::entry::{Entry, EntryState, EntryStatus, Provider, Published, Run};
+use crate::entry::{Entry, EntryState, EntryStatus, Failure, Provider, Published, Run};
 use crate::metrics::Metrics;
 
 /// Takes the groups of every job of the configuration, also of those that have none.
@@ -287,16 +287,19 @@ impl Shared {
         let Some(found) = state.entry(entry) else {
             return false;
         };
-        tracing::warn!(
-            manager = %self.options.name,
-            job = %found.job,
-            provider = %found.provider_name(),
-            targets_kept = found.targets(),
-            "discovery failed: {message}"
-        );
-        let again = found.fail(run, state_now, message);
+        let failure = found.fail(run, state_now, message);
+        if failure == Failure::New {
+            tracing::warn!(
+                manager = %self.options.name,
+                job = %found.job,
+                provider = %found.provider_name(),
+                targets_kept = found.targets(),
+                "discovery failed: {}",
+                found.message.as_deref().unwrap_or_default()
+            );
+        }
         self.count_failed(&state);
-        again
+        failure != Failure::Ignored
     }
 
     fn count_failed(&self, state: &State) {
@@ -377,7 +380,7 @@ async fn pass_on(shared: Arc<Shared>, sink: Sink) {
     }
 }
 
-/// Runs a provider, again and again, until it is replaced or told that its configuration is wrong.
+/// Runs a provider, again and again, until it is replaced.
 async fn drive(
     shared: Weak<Shared>,
     entry: u64,
@@ -420,6 +423,9 @@ async fn drive(
         }
         if started.elapsed() >= Duration::from_millis(max_ms) {
             backoff_ms = min_ms;
+        }
+        if state == EntryState::Failed {
+            backoff_ms = max_ms;
         }
         tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
         backoff_ms = backoff_ms.saturating_mul(2).min(max_ms);

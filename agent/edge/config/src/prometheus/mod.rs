@@ -317,12 +317,14 @@ fn note_unsupported(root: &Node, notices: &mut Vec<String>) {
             "has no effect: there is no garbage collector to tune",
         );
     }
-    let tsdb = root.part("storage").part("tsdb");
-    if let Some(field) = tsdb.part("retention").get("percentage") {
-        note(
-            notices,
-            field,
-            "retention by share of the file system is not supported yet: it has no effect",
-        );
+    let retention = root.part("storage").part("tsdb").part("retention");
+    for name in ["size", "percentage"] {
+        if let Some(field) = retention.get(name).filter(|field| !field.is_null()) {
+            note(
+                notices,
+                field,
+                "only retention by time is supported yet: this has no effect",
+            );
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Defaults {
 }
 
 /// What has no function yet, for a job as for `global`.
-const UNSUPPORTED: [(&str, &str); 5] = [
+const UNSUPPORTED: [(&str, &str); 6] = [
     (
         "scrape_native_histograms",
         "native histograms are not scraped yet: classic ones are",
@@ -53,6 +53,10 @@ const UNSUPPORTED: [(&str, &str); 5] = [
         "is not supported yet: failures are in the log and in `up`",
     ),
     (
+        "native_histogram_min_bucket_factor",
+        "native histograms are not scraped yet",
+    ),
+    (
         "native_histogram_bucket_limit",
         "native histograms are not scraped yet",
     ),
@@ -65,6 +69,27 @@ fn note_unsupported(node: &Node, notices: &mut Vec<String>) {
         if let Some(field) = node.get(name).filter(|_| !is_off) {
             note(notices, field, text);
         }
+    }
+    let escaping = node.string("metric_name_escaping_scheme");
+    if let Some(field) = node.get("metric_name_escaping_scheme")
+        && escaping.is_some_and(|scheme| scheme != "allow-utf-8")
+    {
+        note(
+            notices,
+            field,
+            "escaping is not supported yet: names are taken as the target gives them",
+        );
+    }
+    let protocols = node.part("scrape_protocols").items();
+    if let Some(item) = protocols
+        .iter()
+        .find(|item| item.text() == Some("PrometheusProto"))
+    {
+        note(
+            notices,
+            item,
+            "the protobuf format is not read yet: the text formats are asked for",
+        );
     }
 }
 

@@ -88,14 +88,18 @@ static HEADER: Object = Object::new(
 );
 
 const PROXY: &[Field] = &[
-    checked("proxy_url", is_url),
-    text("no_proxy"),
-    flag("proxy_from_environment"),
-    field(
-        "proxy_connect_header",
-        Kind::Map(any_key, &Kind::List(&Kind::Secret)),
-    ),
+    PROXY_URL,
+    NO_PROXY,
+    PROXY_FROM_ENVIRONMENT,
+    PROXY_CONNECT_HEADER,
 ];
+const PROXY_URL: Field = checked("proxy_url", is_url);
+const NO_PROXY: Field = text("no_proxy");
+const PROXY_FROM_ENVIRONMENT: Field = flag("proxy_from_environment");
+const PROXY_CONNECT_HEADER: Field = field(
+    "proxy_connect_header",
+    Kind::Map(any_key, &Kind::List(&Kind::Secret)),
+);
 
 /// The fields themselves; whoever uses them also uses [`check_http_client`].
 pub(crate) const HTTP_CLIENT: &[Field] = &[
@@ -107,13 +111,10 @@ pub(crate) const HTTP_CLIENT: &[Field] = &[
     field("tls_config", Kind::Object(&TLS)),
     flag("follow_redirects"),
     flag("enable_http2"),
-    checked("proxy_url", is_url),
-    text("no_proxy"),
-    flag("proxy_from_environment"),
-    field(
-        "proxy_connect_header",
-        Kind::Map(any_key, &Kind::List(&Kind::Secret)),
-    ),
+    PROXY_URL,
+    NO_PROXY,
+    PROXY_FROM_ENVIRONMENT,
+    PROXY_CONNECT_HEADER,
     field("http_headers", Kind::Map(is_free_header, &HEADER_KIND)),
 ];
 

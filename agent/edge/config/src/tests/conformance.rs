@@ -223,3 +223,69 @@ fn rules() {
     }
     verdicts.finish();
 }
+
+/// What `promtool check config` and `check rules` are tried on.
+#[test]
+fn promtool() {
+    let Some(directory) = conformance_directory() else {
+        return;
+    };
+    // Whether the file is refused. The fault of other bad ones shows only when the files that they
+    // name are read or their targets relabelled, which promtool does and a server does not.
+    const CONFIGURATIONS: [(&str, bool); 13] = [
+        ("prometheus-config.good.yml", false),
+        ("prometheus-config.bad.yml", true),
+        ("prometheus-config.lint.yml", false),
+        ("prometheus-config.lint.too_long_scrape_interval.yml", false),
+        ("prometheus-aws-sd-empty-region.good.yml", false),
+        ("authorization_credentials_file.good.yml", false),
+        ("authorization_credentials_file.bad.yml", false),
+        (
+            "url_in_alert_targetgroup_with_relabel_config.good.yml",
+            false,
+        ),
+        (
+            "url_in_alert_targetgroup_with_relabel_config.bad.yml",
+            false,
+        ),
+        (
+            "url_in_scrape_targetgroup_with_relabel_config.good.yml",
+            false,
+        ),
+        (
+            "url_in_scrape_targetgroup_with_relabel_config.bad.yml",
+            false,
+        ),
+        ("config_with_service_discovery_files.yml", false),
+        ("config_with_tls_files.yml", false),
+    ];
+    const RULES: [(&str, bool); 8] = [
+        ("prometheus-config.rules.good.yml", false),
+        ("rules.yml", false),
+        ("rules-bad.yml", true),
+        ("rules_duplicates.yml", false),
+        ("rules_extrafields.yml", true),
+        ("rules_large.yml", false),
+        ("prometheus-rules.lint.yml", false),
+        ("at-modifier.yml", false),
+    ];
+    let mut verdicts = Verdicts::new("promtool");
+    for (name, expected_bad) in CONFIGURATIONS {
+        let paths = Paths {
+            prometheus: Some(directory.join("promtool").join(name)),
+            ..Paths::default()
+        };
+        let refusal = load(&paths, &overrides())
+            .err()
+            .map(|error| error.to_string());
+        verdicts.judge(name, expected_bad, refusal.as_deref());
+    }
+    for (name, expected_bad) in RULES {
+        let path = directory.join("promtool").join(name);
+        let refusal = check_rule_file(&path, &Global::default(), &ParserOptions::default())
+            .err()
+            .map(|error| error.to_string());
+        verdicts.judge(name, expected_bad, refusal.as_deref());
+    }
+    verdicts.finish();
+}

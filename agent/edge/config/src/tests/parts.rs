@@ -311,7 +311,7 @@ scrape_configs: [{job_name: a}]",
 fn what_has_no_function_yet_is_said() {
     let loaded = prometheus(
         "
-global: {scrape_native_histograms: true, query_log_file: q.log}
+global: {scrape_native_histograms: true, query_log_file: q.log, metric_name_escaping_scheme: dots, scrape_protocols: [PrometheusProto]}
 runtime: {gogc: 50}
 remote_write: [{url: 'http://a/write'}]
 remote_read: [{url: 'http://a/read'}]
@@ -330,7 +330,10 @@ scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://a'}}]
         "tracing is",
         "OTLP is",
         "out_of_order_time_window",
-        "percentage",
+        "retention.size: only retention by time",
+        "retention.percentage: only retention by time",
+        "escaping is not supported yet",
+        "the protobuf format is not read yet",
         "exemplars",
         "scrape_configs[0].oauth2: OAuth 2.0 is not supported yet",
     ] {
