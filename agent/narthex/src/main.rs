@@ -1,1 +1,57 @@
-fn main() {}
+//! Monitoring in one binary: scrape, store, query, alert, extend.
+
+mod announce;
+mod api;
+mod app;
+mod cli;
+mod forward;
+mod logging;
+mod machine;
+mod metrics;
+mod parts;
+mod reload;
+mod state_file;
+
+use std::alloc::System;
+use std::process::ExitCode;
+
+use app::App;
+use cli::Cli;
+use narthex_script_host::CountingAllocator;
+
+/// Counts what scripts allocate, so that their memory can be bounded.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator<System> = CountingAllocator(System);
+
+fn main() -> ExitCode {
+    let cli = Cli::from_command_line();
+    logging::start(&cli.flags.log_level, &cli.flags.log_format);
+    for notice in cli.notices() {
+        tracing::warn!("{notice}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("starting threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async { App::start(cli.flags).await?.run().await });
+    // Blocking threads that still wait for something must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            reload::log_error(&error);
+            // As Prometheus: a configuration that cannot be loaded is 2, all else 1.
+            if reload::is_config_error(&error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -19,7 +19,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Parts {
     pub store: Arc<dyn Queryable>,
     pub store_status: Arc<dyn StoreStatus>,
-    pub engine: Arc<Engine>,
     pub parser: ParserOptions,
     pub scraping: Arc<dyn Scraping>,
     pub rules: Arc<dyn Rules>,
@@ -191,6 +190,8 @@ pub trait Extensions: Send + Sync {
 
 /// The agent as a whole.
 pub trait Agent: Send + Sync {
+    /// The engine in force: a reload may bring one with other options.
+    fn engine(&self) -> Arc<Engine>;
     fn is_ready(&self) -> bool;
     /// The configuration in force, with secrets hidden.
     fn config_yaml(&self) -> String;

@@ -25,7 +25,7 @@ pub(crate) async fn instant(State(shared): State<Arc<Shared>>, params: Params) -
     let (text, expr) = parse(&params, &shared.parts.parser)?;
     let (context, timeout) = context(&shared, &params, text)?;
     let limit = params.limit("limit")?;
-    let engine = shared.parts.engine.clone();
+    let engine = shared.parts.agent.engine();
     let store = shared.parts.store.clone();
     let output = run(&shared, context, timeout, move |context| {
         engine.instant(&*store, &expr, time_ms, &context)
@@ -75,7 +75,7 @@ pub(crate) async fn range(State(shared): State<Arc<Shared>>, params: Params) -> 
     }
     let (context, timeout) = context(&shared, &params, text)?;
     let limit = params.limit("limit")?;
-    let engine = shared.parts.engine.clone();
+    let engine = shared.parts.agent.engine();
     let store = shared.parts.store.clone();
     let steps = RangeParams {
         start_ms,

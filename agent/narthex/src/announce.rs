@@ -1,0 +1,141 @@
+//! What is said on standard output once the agent is ready: where to look, what is running.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use narthex_config::Loaded;
+use narthex_discovery::EntryState;
+use narthex_plugin_host::{PluginState, PluginStatus};
+
+use crate::cli::Flags;
+use crate::parts::Parts;
+
+/// How long plugins may take to load before the announcement is made without them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until plugins are loaded and discoveries have given their first targets.
+pub(crate) async fn settled(parts: &Parts) {
+    let settled = async {
+        while !is_settled(parts) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, settled).await.is_err() {
+        tracing::warn!("some plugins or discoveries are still starting");
+    }
+}
+
+fn is_settled(parts: &Parts) -> bool {
+    let discoveries = parts.discovery.status();
+    let plugins = parts.plugins.status();
+    let is_loading = |name: &str| {
+        plugins
+            .iter()
+            .any(|p| p.name == name && p.state == PluginState::Loading)
+    };
+    !plugins
+        .iter()
+        .any(|plugin| plugin.state == PluginState::Loading)
+        && !discoveries.iter().any(|entry| {
+            entry.state == EntryState::Starting
+                || (entry.state == EntryState::WaitingForPlugin && is_loading(&entry.provider))
+        })
+}
+
+/// Ends with an empty line, so that a reader knows where it ends.
+pub(crate) fn announce(parts: &Parts, loaded: &Loaded, flags: &Flags, addresses: &[SocketAddr]) {
+    let text = text(parts, loaded, flags, addresses);
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading; that harms nothing.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn text(parts: &Parts, loaded: &Loaded, flags: &Flags, addresses: &[SocketAddr]) -> String {
+    let urls: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("http://{address}/"))
+        .collect();
+    let mut text = format!(
+        "Narthex {} is ready: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        urls.join(" ")
+    );
+    let plugins = parts.plugins.status();
+    let scripts = parts.scripts.status();
+    let rules: usize = loaded
+        .prometheus
+        .rule_groups
+        .iter()
+        .map(|group| group.rules.len())
+        .sum();
+    let groups = loaded.prometheus.rule_groups.len();
+    let lines = [
+        ("scraping", jobs(parts)),
+        (
+            "plugins",
+            plugins.iter().map(plugin).collect::<Vec<_>>().join(", "),
+        ),
+        (
+            "scripts",
+            scripts
+                .iter()
+                .map(|s| s.name.clone())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        ("rules", format!("{rules} in {groups} groups")),
+        ("alerts to", receivers(loaded)),
+        ("data in", flags.storage_path.display().to_string()),
+    ];
+    for (name, what) in lines {
+        // Writing into a String does not fail.
+        let _ = writeln!(
+            text,
+            "  {name:<10} {}",
+            if what.is_empty() { "none" } else { &what }
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// Each job with its targets.
+fn jobs(parts: &Parts) -> String {
+    let mut jobs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for target in parts.scrape.targets().active {
+        jobs.entry(target.scrape_pool)
+            .or_default()
+            .insert(target.scrape_url);
+    }
+    let shown = |urls: &BTreeSet<String>| match urls.len() {
+        0..=3 => urls.iter().cloned().collect::<Vec<_>>().join(" "),
+        more => format!("{more} targets"),
+    };
+    let jobs: Vec<String> = jobs
+        .iter()
+        .map(|(job, urls)| format!("{job} ({})", shown(urls)))
+        .collect();
+    jobs.join(", ")
+}
+
+fn plugin(status: &PluginStatus) -> String {
+    match status.state {
+        PluginState::Running => status.name.clone(),
+        state => format!("{} ({state})", status.name),
+    }
+}
+
+fn receivers(loaded: &Loaded) -> String {
+    let Some(notify) = &loaded.notify else {
+        return String::new();
+    };
+    notify
+        .receivers
+        .iter()
+        .map(|r| r.name.clone())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,93 @@
+//! The agent as a whole for the API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use narthex_extension::BoxFuture;
+use narthex_model::duration;
+use narthex_promql::Engine;
+use narthex_web::backend::{Agent, BuildInfo, RuntimeInfo};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::Flags;
+use crate::machine;
+use crate::parts::Parts;
+
+/// What the API asks the main loop to do.
+pub(crate) enum Command {
+    Reload(oneshot::Sender<Result<(), String>>),
+    Quit,
+}
+
+pub(crate) struct AgentView {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) flags: Flags,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) start_time_ms: i64,
+}
+
+impl Agent for AgentView {
+    fn engine(&self) -> Arc<Engine> {
+        self.parts.engine()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.parts.is_ready()
+    }
+
+    fn config_yaml(&self) -> String {
+        self.parts.status().yaml.clone()
+    }
+
+    fn flags(&self) -> BTreeMap<String, String> {
+        self.flags.as_texts()
+    }
+
+    fn runtime(&self) -> RuntimeInfo {
+        let status = self.parts.status();
+        let working_directory = std::env::current_dir().unwrap_or_default();
+        RuntimeInfo {
+            start_time_ms: self.start_time_ms,
+            working_directory: working_directory.display().to_string(),
+            hostname: machine::hostname(),
+            reload_config_success: status.last_reload_successful,
+            last_config_time_ms: status.last_success_ms,
+            corruption_count: self.parts.store.corruption_count(),
+            storage_retention: duration::format_ms(status.retention_ms),
+        }
+    }
+
+    fn build(&self) -> BuildInfo {
+        BuildInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: String::new(),
+            branch: String::new(),
+            build_user: String::new(),
+            build_date: String::new(),
+            compiler: "rust".to_owned(),
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        machine::now_ms()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            let (done, result) = oneshot::channel();
+            let stopping = || "the agent is shutting down".to_owned();
+            self.commands
+                .send(Command::Reload(done))
+                .await
+                .map_err(|_| stopping())?;
+            result.await.map_err(|_| stopping())?
+        })
+    }
+
+    fn quit(&self) {
+        // A full queue holds another command before this one; whoever asks may ask again.
+        if self.commands.try_send(Command::Quit).is_err() {
+            tracing::warn!("the request to quit came while others were waiting; try again");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The command line: Prometheus's flags under their names, and Narthex's own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
+use narthex_model::duration;
+
+/// Monitoring in one binary: scrapes, stores, queries, alerts and notifies; extended by WebAssembly
+/// plugins and Rhai scripts.
+#[derive(Parser, Debug)]
+#[command(name = "narthex", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(flatten)]
+    ignored: IgnoredFlags,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// Prometheus configuration file.
+    #[arg(
+        long = "config.file",
+        value_name = "FILE",
+        default_value = "prometheus.yml"
+    )]
+    pub(crate) config_file: PathBuf,
+
+    /// Alertmanager configuration file [default: alertmanager.yml beside --config.file, if there].
+    #[arg(long = "alertmanager.config.file", value_name = "FILE")]
+    pub(crate) alertmanager_config_file: Option<PathBuf>,
+
+    /// Narthex's own configuration file [default: narthex.yml beside --config.file, if there].
+    #[arg(long = "narthex.config.file", value_name = "FILE")]
+    pub(crate) narthex_config_file: Option<PathBuf>,
+
+    /// Folder for the store.
+    #[arg(
+        long = "storage.tsdb.path",
+        value_name = "FOLDER",
+        default_value = "data/"
+    )]
+    pub(crate) storage_path: PathBuf,
+
+    /// How long samples are kept [default: 15d].
+    #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = duration_ms)]
+    pub(crate) retention_ms: Option<u64>,
+
+    /// Address to listen on for the API; may be given several times.
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:9090"
+    )]
+    pub(crate) listen_addresses: Vec<String>,
+
+    /// The URL under which Narthex is reachable from outside: for links in notifications.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub(crate) external_url: Option<String>,
+
+    /// Allow reload and shutdown by HTTP request.
+    #[arg(long = "web.enable-lifecycle", overrides_with = "no_enable_lifecycle")]
+    pub(crate) enable_lifecycle: bool,
+    #[arg(long = "no-web.enable-lifecycle", hide = true)]
+    no_enable_lifecycle: bool,
+
+    /// Allow the admin API.
+    #[arg(long = "web.enable-admin-api", overrides_with = "no_enable_admin_api")]
+    pub(crate) enable_admin_api: bool,
+    #[arg(long = "no-web.enable-admin-api", hide = true)]
+    no_enable_admin_api: bool,
+
+    /// How far an instant query looks back for a sample.
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = duration_ms)]
+    pub(crate) query_lookback_ms: u64,
+
+    /// How long a query may take.
+    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = duration_ms)]
+    pub(crate) query_timeout_ms: u64,
+
+    /// Queries that run at a time.
+    #[arg(
+        long = "query.max-concurrency",
+        value_name = "COUNT",
+        default_value_t = 20
+    )]
+    pub(crate) query_concurrency: usize,
+
+    /// Samples that one query may load.
+    #[arg(
+        long = "query.max-samples",
+        value_name = "COUNT",
+        default_value_t = 50_000_000
+    )]
+    pub(crate) query_samples: u64,
+
+    /// Features to switch on, separated by commas; may be given several times. Known here:
+    /// promql-experimental-functions, promql-delayed-name-removal, extra-scrape-metrics.
+    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) features: Vec<String>,
+
+    /// Only log messages of this level or above: debug, info, warn, error.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = ["debug", "info", "warn", "error"])]
+    pub(crate) log_level: String,
+
+    /// How log messages are written: logfmt or json.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", value_parser = ["logfmt", "json"])]
+    pub(crate) log_format: String,
+}
+
+/// Flags of Prometheus that unit files pass and that have no effect here.
+#[derive(Args, Clone, Debug)]
+struct IgnoredFlags {
+    #[arg(long = "storage.tsdb.retention.size", hide = true)]
+    retention_size: Option<String>,
+    #[arg(long = "storage.tsdb.wal-compression", hide = true, action = ArgAction::SetTrue)]
+    wal_compression: bool,
+    #[arg(long = "storage.tsdb.min-block-duration", hide = true)]
+    min_block_duration: Option<String>,
+    #[arg(long = "storage.tsdb.max-block-duration", hide = true)]
+    max_block_duration: Option<String>,
+    #[arg(long = "web.console.templates", hide = true)]
+    console_templates: Option<String>,
+    #[arg(long = "web.console.libraries", hide = true)]
+    console_libraries: Option<String>,
+    #[arg(long = "web.page-title", hide = true)]
+    page_title: Option<String>,
+}
+
+impl Cli {
+    /// Reads the command line; ends the process with code 2 where it is wrong.
+    pub(crate) fn from_command_line() -> Self {
+        let matches = Cli::command().get_matches();
+        match Cli::from_arg_matches(&matches) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        }
+    }
+
+    /// What is to be said about flags that were given and do nothing.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let ignored = &self.ignored;
+        let given = [
+            (
+                "storage.tsdb.retention.size",
+                ignored.retention_size.is_some(),
+            ),
+            ("storage.tsdb.wal-compression", ignored.wal_compression),
+            (
+                "storage.tsdb.min-block-duration",
+                ignored.min_block_duration.is_some(),
+            ),
+            (
+                "storage.tsdb.max-block-duration",
+                ignored.max_block_duration.is_some(),
+            ),
+            ("web.console.templates", ignored.console_templates.is_some()),
+            ("web.console.libraries", ignored.console_libraries.is_some()),
+            ("web.page-title", ignored.page_title.is_some()),
+            ("web.enable-admin-api", self.flags.enable_admin_api),
+        ];
+        let named = given.iter().filter(|(_, given)| *given);
+        let mut notices: Vec<String> = named
+            .map(|(name, _)| format!("the flag --{name} has no effect yet"))
+            .collect();
+        let unknown = self
+            .flags
+            .features
+            .iter()
+            .filter(|f| !KNOWN_FEATURES.contains(&f.as_str()));
+        notices.extend(unknown.map(|name| format!("--enable-feature: {name:?} has no effect")));
+        notices
+    }
+}
+
+const KNOWN_FEATURES: [&str; 3] = [
+    "promql-experimental-functions",
+    "promql-delayed-name-removal",
+    "extra-scrape-metrics",
+];
+
+impl Flags {
+    pub(crate) fn has_feature(&self, name: &str) -> bool {
+        self.features.iter().any(|feature| feature == name)
+    }
+
+    /// For `/api/v1/status/flags`: every flag as text, under its name.
+    pub(crate) fn as_texts(&self) -> BTreeMap<String, String> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let optional = |file: &Option<PathBuf>| file.as_ref().map(path).unwrap_or_default();
+        let retention = self
+            .retention_ms
+            .map(duration::format_ms)
+            .unwrap_or_default();
+        [
+            ("config.file", path(&self.config_file)),
+            (
+                "alertmanager.config.file",
+                optional(&self.alertmanager_config_file),
+            ),
+            ("narthex.config.file", optional(&self.narthex_config_file)),
+            ("storage.tsdb.path", path(&self.storage_path)),
+            ("storage.tsdb.retention.time", retention),
+            ("web.listen-address", self.listen_addresses.join(",")),
+            (
+                "web.external-url",
+                self.external_url.clone().unwrap_or_default(),
+            ),
+            ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
+            ("web.enable-admin-api", self.enable_admin_api.to_string()),
+            (
+                "query.lookback-delta",
+                duration::format_ms(self.query_lookback_ms),
+            ),
+            ("query.timeout", duration::format_ms(self.query_timeout_ms)),
+            ("query.max-concurrency", self.query_concurrency.to_string()),
+            ("query.max-samples", self.query_samples.to_string()),
+            ("enable-feature", self.features.join(",")),
+            ("log.level", self.log_level.clone()),
+            ("log.format", self.log_format.clone()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+}
+
+fn duration_ms(text: &str) -> Result<u64, String> {
+    duration::parse_ms(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("narthex").chain(args.iter().copied()))
+    }
+
+    #[test]
+    fn takes_prometheus_flags() {
+        let cli = parse(&[
+            "--config.file=a.yml",
+            "--storage.tsdb.retention.time",
+            "30d",
+            "--web.listen-address=:9090",
+            "--web.listen-address=127.0.0.1:9091",
+            "--web.enable-lifecycle",
+            "--web.console.libraries=/usr/share/prometheus",
+            "--enable-feature=promql-experimental-functions,nonsense",
+        ])
+        .unwrap();
+        assert_eq!(cli.flags.retention_ms, Some(30 * 24 * 3_600_000));
+        assert_eq!(cli.flags.listen_addresses, [":9090", "127.0.0.1:9091"]);
+        assert!(cli.flags.has_feature("promql-experimental-functions"));
+        assert_eq!(cli.flags.as_texts()["web.enable-lifecycle"], "true");
+        assert_eq!(
+            cli.notices(),
+            [
+                "the flag --web.console.libraries has no effect yet",
+                "--enable-feature: \"nonsense\" has no effect"
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for args in [
+            &["--no-such-flag"][..],
+            &["--query.timeout=5x"],
+            &["--log.level=loud"],
+        ] {
+            assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+        assert!(
+            !parse(&["--web.enable-lifecycle", "--no-web.enable-lifecycle"])
+                .unwrap()
+                .flags
+                .enable_lifecycle
+        );
+    }
+}

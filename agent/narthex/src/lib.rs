@@ -1,1 +1,0 @@
-//! Monitoring in one binary: scrape, store, query, alert, extend.

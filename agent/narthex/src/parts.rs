@@ -1,0 +1,112 @@
+//! The running parts, each made once and reloaded in place, and what the agent knows of itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use narthex_config::Loaded;
+use narthex_promql::Engine;
+use narthex_script_host::ScriptHost;
+use narthex_tsdb::Db;
+
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Db>,
+    pub(crate) scrape: Arc<narthex_scrape::Manager>,
+    /// Finds the targets of scrape jobs.
+    pub(crate) discovery: narthex_discovery::Manager,
+    /// Finds the Alertmanagers outside that alerts go to.
+    pub(crate) alertmanagers: narthex_discovery::Manager,
+    pub(crate) plugins: narthex_plugin_host::Handle,
+    pub(crate) scripts: Arc<ScriptHost>,
+    pub(crate) ruler: Arc<narthex_ruler::Manager>,
+    pub(crate) notify: narthex_notify::Handle,
+    engine: RwLock<Arc<Engine>>,
+    status: RwLock<Arc<Status>>,
+    ready: AtomicBool,
+}
+
+/// What the API tells of the configuration in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) yaml: String,
+    pub(crate) retention_ms: u64,
+    pub(crate) last_reload_successful: bool,
+    pub(crate) last_success_ms: i64,
+}
+
+/// What [`Parts::new`] puts together.
+pub(crate) struct Made {
+    pub(crate) store: Arc<Db>,
+    pub(crate) scrape: Arc<narthex_scrape::Manager>,
+    pub(crate) discovery: narthex_discovery::Manager,
+    pub(crate) alertmanagers: narthex_discovery::Manager,
+    pub(crate) plugins: narthex_plugin_host::Handle,
+    pub(crate) scripts: Arc<ScriptHost>,
+    pub(crate) ruler: Arc<narthex_ruler::Manager>,
+    pub(crate) notify: narthex_notify::Handle,
+    pub(crate) engine: Arc<Engine>,
+}
+
+impl Parts {
+    pub(crate) fn new(made: Made, loaded: &Loaded, retention_ms: u64, now_ms: i64) -> Parts {
+        let status = Status {
+            yaml: loaded.yaml.clone(),
+            retention_ms,
+            last_reload_successful: true,
+            last_success_ms: now_ms,
+        };
+        Parts {
+            store: made.store,
+            scrape: made.scrape,
+            discovery: made.discovery,
+            alertmanagers: made.alertmanagers,
+            plugins: made.plugins,
+            scripts: made.scripts,
+            ruler: made.ruler,
+            notify: made.notify,
+            engine: RwLock::new(made.engine),
+            status: RwLock::new(Arc::new(status)),
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        self.engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_engine(&self, engine: Arc<Engine>) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+    }
+
+    pub(crate) fn status(&self) -> Arc<Status> {
+        self.status
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        *self.status.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Ends all parts: those that write first, the store last.
+    pub(crate) async fn shutdown(&self) {
+        self.scrape.shutdown().await;
+        self.ruler.shutdown().await;
+        self.notify.shutdown().await;
+        self.plugins.shutdown().await;
+        if let Err(error) = self.store.close() {
+            tracing::error!("closing the store: {error}");
+        }
+    }
+}
