@@ -449,17 +449,19 @@ impl<'t> State<'t, '_> {
             return self.fail(format!("nil pointer evaluating interface {{}}.{name}"));
         }
         let has_arguments = !arguments.is_empty();
-        let mut values = Vec::with_capacity(arguments.len());
-        for argument in arguments.operands {
-            values.push(self.argument(dot, Param::Any, argument)?);
-        }
-        values.extend(arguments.piped);
-        self.at = At::Operand(operand);
-        if let Some(result) = receiver.call_method(name, &values) {
-            return match result {
-                Ok(value) => Ok(value),
-                Err(error) => self.fail(format!("error calling {name}: {error}")),
-            };
+        if receiver.has_methods() {
+            let mut values = Vec::with_capacity(arguments.len());
+            for argument in arguments.operands {
+                values.push(self.argument(dot, Param::Any, argument)?);
+            }
+            values.extend(arguments.piped);
+            self.at = At::Operand(operand);
+            if let Some(result) = receiver.call_method(name, &values) {
+                return match result {
+                    Ok(value) => Ok(value),
+                    Err(error) => self.fail(format!("error calling {name}: {error}")),
+                };
+            }
         }
         match receiver {
             Value::Map(_) if has_arguments => {
@@ -613,6 +615,12 @@ impl<'t> State<'t, '_> {
             ) => self.literal(param, operand),
             _ => {
                 let value = self.operand(dot, operand)?;
+                if matches!(value, Value::Nil) && !param.takes_nil() && is_field(operand) {
+                    let wanted = param.type_name();
+                    return self.fail(format!(
+                        "wrong type for value; expected {wanted}; got interface {{}}"
+                    ));
+                }
                 self.check(param, &value)?;
                 Ok(value)
             }
@@ -644,5 +652,14 @@ impl<'t> State<'t, '_> {
             }
         };
         self.fail(format!("expected {wanted}; found {operand}"))
+    }
+}
+
+/// Nil in a field has the type of the field.
+fn is_field(operand: &Operand) -> bool {
+    match &operand.kind {
+        OperandKind::Field(_) | OperandKind::Chain { .. } => true,
+        OperandKind::Variable { fields, .. } => !fields.is_empty(),
+        _ => false,
     }
 }

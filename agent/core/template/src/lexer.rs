@@ -290,7 +290,7 @@ impl<'a> Lexer<'a> {
             '\'' => self.scan_quoted('\'', TokenKind::CharConstant, "character constant")?,
             '`' => self.scan_raw_string()?,
             '$' => self.scan_name(TokenKind::Variable)?,
-            '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
+            '.' if self.peek().is_some_and(|c| !c.is_ascii_digit()) => {
                 self.scan_name(TokenKind::Field)?;
             }
             '.' | '+' | '-' | '0'..='9' => self.scan_number()?,
@@ -391,9 +391,26 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes what may be a number; the parser says whether it is one.
+    /// Takes what may be a number; the parser says whether it is one. Complex numbers are none.
     fn scan_number(&mut self) -> Scan {
         self.position = self.start;
+        self.take_number();
+        let is_complex = self.peek().is_some_and(|c| "+-".contains(c));
+        if is_complex {
+            self.take_number();
+        }
+        if self.peek().is_some_and(is_alphanumeric) {
+            self.advance();
+        } else if !is_complex {
+            self.push(TokenKind::Number);
+            return Ok(());
+        }
+        let text = &self.source[self.start..self.position];
+        let shown = narthex_model::labels::quoted(text);
+        Err(format!("bad number syntax: {shown}"))
+    }
+
+    fn take_number(&mut self) {
         self.accept("+-");
         let mut digits = "0123456789_";
         let mut exponent = "eE";
@@ -414,17 +431,7 @@ impl<'a> Lexer<'a> {
             self.accept("+-");
             self.accept_while(|c| c.is_ascii_digit() || c == '_');
         }
-        if self
-            .peek()
-            .is_some_and(|c| is_alphanumeric(c) || "+-".contains(c))
-        {
-            self.advance();
-            let text = &self.source[self.start..self.position];
-            let shown = narthex_model::labels::quoted(text);
-            return Err(format!("bad number syntax: {shown}"));
-        }
-        self.push(TokenKind::Number);
-        Ok(())
+        self.accept("i");
     }
 }
 

@@ -6,7 +6,11 @@
 //!
 //! Keeps true: a template sees nothing but its data and functions; a run is bounded in output,
 //! nesting and steps; messages have Go's form, with name, line and column. A missing key of a map
-//! gives the zero value of the map's elements (`missingkey=zero`). Knows no clock and no files.
+//! gives the zero value of the map's elements (`missingkey=zero`). Knows no clock, and no files but
+//! the system's time zones.
+//!
+//! Not taken over from Go: complex numbers, `%#v`, hexadecimal floats, values that are functions;
+//! all whole numbers are of type `int`.
 
 pub mod alertmanager_functions;
 mod ast;

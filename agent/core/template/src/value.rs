@@ -187,6 +187,16 @@ impl Value {
         }
     }
 
+    pub(crate) fn has_methods(&self) -> bool {
+        match self {
+            Value::List(list) => list.methods.is_some(),
+            Value::Map(map) => map.methods.is_some(),
+            Value::Struct(structure) => structure.methods.is_some(),
+            Value::Time(_) | Value::DurationNs(_) => true,
+            _ => false,
+        }
+    }
+
     /// Calls a method; nothing if there is none of that name.
     pub(crate) fn call_method(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
         let methods = match self {
