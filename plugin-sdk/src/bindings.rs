@@ -23,6 +23,7 @@ pub mod exporter {
         pub_export_macro: true,
         export_macro_name: "export_exporter",
         default_bindings_module: "narthex_plugin_sdk::bindings::exporter",
+        additional_derives: [PartialEq],
         generate_all,
     });
 }
@@ -56,6 +57,7 @@ pub mod discovery {
             "narthex:plugin/system@0.1.0": crate::bindings::exporter::narthex::plugin::system,
             "narthex:plugin/plugin@0.1.0": crate::bindings::exporter::narthex::plugin::plugin,
         },
+        additional_derives: [PartialEq],
         generate_all,
     });
 }

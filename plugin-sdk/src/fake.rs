@@ -15,7 +15,7 @@ use crate::bindings::exporter::narthex::plugin::files::{
 use crate::glob;
 pub use crate::host::log::Level;
 use crate::host::publisher::TargetGroup;
-pub use crate::host::system::{Disk, Identity, Memory, Network, Usage};
+pub use crate::host::system::{Disk, Identity, Memory, Network, Usage, Zone};
 
 thread_local! {
     static CURRENT: RefCell<Rc<RefCell<World>>> = RefCell::default();
@@ -97,6 +97,14 @@ impl Host {
         self.edit(|world| world.boot_time_seconds = seconds)
     }
 
+    pub fn set_page_bytes(&self, bytes: u32) -> &Self {
+        self.edit(|world| world.page_bytes = bytes)
+    }
+
+    pub fn set_time_zone(&self, zone: Zone) -> &Self {
+        self.edit(|world| world.time_zone = Some(zone))
+    }
+
     pub fn set_memory(&self, memory: Memory) -> &Self {
         self.edit(|world| world.memory = Some(memory))
     }
@@ -151,6 +159,8 @@ struct World {
     identity: Option<Identity>,
     cpu_count: u32,
     boot_time_seconds: u64,
+    page_bytes: u32,
+    time_zone: Option<Zone>,
     memory: Option<Memory>,
     disks: Vec<Disk>,
     networks: Vec<Network>,
@@ -199,7 +209,7 @@ impl World {
 
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
         if let Some(real) = self.real(path) {
-            return std::fs::read(real).map_err(io_error);
+            return std::fs::read(real).map_err(|error| io_error(&error));
         }
         let path = self.follow(path)?;
         match self.files.get(&path) {
@@ -258,7 +268,7 @@ impl World {
 
     fn stat(&self, path: &str) -> Result<Metadata, FileError> {
         if let Some(real) = self.real(path) {
-            let metadata = std::fs::metadata(real).map_err(io_error)?;
+            let metadata = std::fs::metadata(real).map_err(|error| io_error(&error))?;
             return Ok(Metadata {
                 kind: real_kind(metadata.file_type()),
                 size_bytes: metadata.len(),
@@ -329,11 +339,11 @@ impl World {
 
 fn real_entries(folder: &Path) -> Result<Vec<Entry>, FileError> {
     let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io_error)? {
-        let entry = entry.map_err(io_error)?;
+    for entry in std::fs::read_dir(folder).map_err(|error| io_error(&error))? {
+        let entry = entry.map_err(|error| io_error(&error))?;
         entries.push(Entry {
             name: entry.file_name().to_string_lossy().into_owned(),
-            kind: real_kind(entry.file_type().map_err(io_error)?),
+            kind: real_kind(entry.file_type().map_err(|error| io_error(&error))?),
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -363,7 +373,7 @@ fn not_found() -> FileError {
     file_error(ErrorCode::NotFound, "no such file or directory")
 }
 
-fn io_error(error: std::io::Error) -> FileError {
+fn io_error(error: &std::io::Error) -> FileError {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::NotFound => not_found(),
@@ -449,7 +459,7 @@ pub(crate) mod backend {
             let host = super::host();
             let world = host.0.borrow();
             if let Some(real) = world.real(path) {
-                let target = std::fs::read_link(real).map_err(io_error)?;
+                let target = std::fs::read_link(real).map_err(|error| io_error(&error))?;
                 return Ok(target.to_string_lossy().into_owned());
             }
             match world.files.get(path) {
@@ -466,11 +476,11 @@ pub(crate) mod backend {
                 let Some(below) = path.strip_prefix(at.as_str()) else {
                     continue;
                 };
-                let root = folder.canonicalize().map_err(io_error)?;
+                let root = folder.canonicalize().map_err(|error| io_error(&error))?;
                 let real = root
                     .join(below.trim_start_matches('/'))
                     .canonicalize()
-                    .map_err(io_error)?;
+                    .map_err(|error| io_error(&error))?;
                 return Ok(match real.strip_prefix(&root) {
                     Ok(below) => format!("{at}/{}", below.display()),
                     Err(_) => real.display().to_string(),
@@ -482,7 +492,7 @@ pub(crate) mod backend {
     }
 
     pub(crate) mod system {
-        use crate::host::system::{Disk, Identity, Memory, Network, Usage};
+        use crate::host::system::{Disk, Identity, Memory, Network, Usage, Zone};
 
         pub(crate) fn cpu_count() -> Result<u32, String> {
             Ok(super::host().0.borrow().cpu_count)
@@ -490,6 +500,15 @@ pub(crate) mod backend {
 
         pub(crate) fn boot_time_seconds() -> Result<u64, String> {
             Ok(super::host().0.borrow().boot_time_seconds)
+        }
+
+        pub(crate) fn page_bytes() -> Result<u32, String> {
+            Ok(super::host().0.borrow().page_bytes)
+        }
+
+        pub(crate) fn time_zone() -> Result<Zone, String> {
+            let zone = super::host().0.borrow().time_zone.clone();
+            zone.ok_or_else(|| "the test has set no time zone".to_owned())
         }
 
         pub(crate) fn identify() -> Result<Identity, String> {

@@ -1,19 +1,23 @@
-//! File name patterns: `*` stands for any run of characters, `?` for one.
+//! File name patterns: `*` stands for any run of characters, `?` for one, `[a-z]` for one of these
+//! and `[^a-z]` for one of the others; a backslash takes the next character as it is.
 
-/// Whether the whole name matches. Takes time proportional to the two lengths multiplied.
+/// Whether the whole name matches. Takes time proportional to the two lengths multiplied. A pattern
+/// that is cut off in a class or after a backslash matches nothing.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
+    let Some(pattern) = parse(pattern) else {
+        return false;
+    };
     let name: Vec<char> = name.chars().collect();
     let (mut at_pattern, mut at_name) = (0, 0);
     // Where the last `*` stands, and up to where it has taken the name.
     let mut star: Option<(usize, usize)> = None;
     while at_name < name.len() {
         match pattern.get(at_pattern) {
-            Some('*') => {
+            Some(Part::Any) => {
                 star = Some((at_pattern, at_name));
                 at_pattern += 1;
             }
-            Some(&c) if c == '?' || c == name[at_name] => {
+            Some(part) if part.takes(name[at_name]) => {
                 at_pattern += 1;
                 at_name += 1;
             }
@@ -27,7 +31,73 @@ pub fn matches(pattern: &str, name: &str) -> bool {
             },
         }
     }
-    pattern[at_pattern..].iter().all(|&c| c == '*')
+    pattern[at_pattern..]
+        .iter()
+        .all(|part| matches!(part, Part::Any))
+}
+
+/// Whether the text means more than itself.
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '\\'])
+}
+
+enum Part {
+    Any,
+    One,
+    Exactly(char),
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+impl Part {
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Part::Any => false,
+            Part::One => true,
+            Part::Exactly(this) => *this == c,
+            Part::Class { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            }
+        }
+    }
+}
+
+fn parse(pattern: &str) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        parts.push(match c {
+            '*' => Part::Any,
+            '?' => Part::One,
+            '\\' => Part::Exactly(chars.next()?),
+            '[' => class(&mut chars)?,
+            c => Part::Exactly(c),
+        });
+    }
+    Some(parts)
+}
+
+/// The rest of a class after its opening.
+fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Part> {
+    let negated = chars.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
+    loop {
+        let low = match chars.next()? {
+            ']' if !ranges.is_empty() => return Some(Part::Class { negated, ranges }),
+            '\\' => chars.next()?,
+            c => c,
+        };
+        let high = match chars.next_if_eq(&'-') {
+            Some(_) => match chars.next()? {
+                '\\' => chars.next()?,
+                c => c,
+            },
+            None => low,
+        };
+        ranges.push((low, high));
+    }
 }
 
 #[cfg(test)]
@@ -35,7 +105,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn stars_and_question_marks() {
+    fn means_what_shells_mean() {
         for (pattern, name, expected) in [
             ("*.json", "a.json", true),
             ("*.json", ".json", true),
@@ -49,6 +119,14 @@ mod tests {
             ("", "a", false),
             ("é*", "éa", true),
             ("**", "x", true),
+            ("[a-c]x", "bx", true),
+            ("[a-c]x", "dx", false),
+            ("[^a-c]x", "dx", true),
+            ("[]a]", "]", true),
+            ("[a", "a", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("a\\", "a", false),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }

@@ -144,11 +144,20 @@ pub mod system {
     use super::backend::system;
     use crate::Error;
     pub use crate::bindings::exporter::narthex::plugin::system::{
-        Disk, Identity, Memory, Network, Usage,
+        Disk, Identity, Memory, Network, Usage, Zone,
     };
 
     pub fn cpu_count() -> Result<u32, Error> {
         system::cpu_count().map_err(Error::new)
+    }
+
+    pub fn page_bytes() -> Result<u32, Error> {
+        system::page_bytes().map_err(Error::new)
+    }
+
+    /// The machine's time zone, as it is now.
+    pub fn time_zone() -> Result<Zone, Error> {
+        system::time_zone().map_err(Error::new)
     }
 
     pub fn boot_time_seconds() -> Result<u64, Error> {

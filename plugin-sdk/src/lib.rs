@@ -9,6 +9,7 @@
 pub mod bindings;
 pub mod config;
 pub mod discovery;
+pub mod duration;
 pub mod error;
 pub mod exporter;
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,10 +25,11 @@ pub mod testing;
 
 pub use config::NoConfig;
 pub use discovery::{Discovery, TargetGroup};
+pub use duration::Duration;
 pub use error::{ConfigError, Error, FileError, FileErrorCode};
 pub use exporter::Exporter;
 pub use host::{clock, environment, events, files, log, publisher, random, system};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Wants};
 pub use metrics::{Family, Histogram, Metric, MetricType, Metrics, Summary, Value};
 
 /// For the plugins' own types, so that they need not name the crate.

@@ -13,12 +13,19 @@ use crate::bindings::exporter::narthex::plugin::plugin as raw;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     pub description: String,
+    pub wants: Wants,
+    pub optional: Wants,
+    pub interval_ms: Option<u64>,
+}
+
+/// What a plugin wants to be allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
     pub files: Vec<String>,
     pub http: Vec<String>,
     pub environment: Vec<String>,
     pub system: bool,
     pub query: bool,
-    pub interval_ms: Option<u64>,
 }
 
 impl Manifest {
@@ -33,19 +40,25 @@ impl Manifest {
     /// Wants to read this path and all below it; `*` stands for any run of characters but `/`.
     /// A plugin that reads what its configuration names wants `/`.
     pub fn reads(mut self, path: impl Into<String>) -> Self {
-        self.files.push(path.into());
+        self.wants.files.push(path.into());
+        self
+    }
+
+    /// Reads this path too, where that is granted, but can do without.
+    pub fn may_read(mut self, path: impl Into<String>) -> Self {
+        self.optional.files.push(path.into());
         self
     }
 
     /// Wants to read this environment variable.
     pub fn reads_environment(mut self, name: impl Into<String>) -> Self {
-        self.environment.push(name.into());
+        self.wants.environment.push(name.into());
         self
     }
 
     /// Wants facts about the machine: [`crate::system`].
     pub fn knows_system(mut self) -> Self {
-        self.system = true;
+        self.wants.system = true;
         self
     }
 
@@ -63,14 +76,25 @@ impl Manifest {
         raw::Manifest {
             description: self.description,
             version: version.to_owned(),
-            wants: raw::Wants {
-                files: self.files,
-                http: self.http,
-                environment: self.environment,
-                system: self.system,
-                query: self.query,
-            },
+            wants: self.wants.into_raw(),
+            optional: self.optional.into_raw(),
             interval_ms: self.interval_ms,
+        }
+    }
+}
+
+impl Wants {
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "for the guest")
+    )]
+    fn into_raw(self) -> raw::Wants {
+        raw::Wants {
+            files: self.files,
+            http: self.http,
+            environment: self.environment,
+            system: self.system,
+            query: self.query,
         }
     }
 }

@@ -84,6 +84,18 @@ impl Metrics {
         at
     }
 
+    /// Adds whole families, as another [`Metrics`] has finished them.
+    pub fn extend(&mut self, families: Vec<Family>) {
+        for family in families {
+            let at = self.families.len();
+            if self.by_name.insert(family.name.clone(), at).is_some() {
+                let fault = || format!("the family {} is given twice", family.name);
+                self.fault.get_or_insert_with(fault);
+            }
+            self.families.push(family);
+        }
+    }
+
     /// The families that have metrics, or the first fault.
     pub fn finish(mut self) -> Result<Vec<Family>, Error> {
         if let Some(fault) = self.fault {
@@ -194,8 +206,7 @@ impl From<Summary> for Value {
     }
 }
 
-/// `[a-zA-Z_:][a-zA-Z0-9_:]*`: what every reader of metrics understands. The host would take any
-/// UTF-8; who needs that fills in [`Family`] himself.
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`: what every reader of metrics understands.
 pub fn is_metric_name(name: &str) -> bool {
     is_name(name, |c| c == b':')
 }

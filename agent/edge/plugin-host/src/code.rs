@@ -44,7 +44,10 @@ impl fmt::Display for World {
 pub struct Manifest {
     pub description: String,
     pub version: String,
+    /// Without these it waits.
     pub wants: Capabilities,
+    /// It makes use of these where they are granted.
+    pub optional: Capabilities,
     pub interval_ms: Option<u64>,
 }
 
@@ -141,6 +144,7 @@ pub(crate) fn manifest(raw: RawManifest) -> Manifest {
         description: raw.description,
         version: raw.version,
         wants: capabilities(raw.wants),
+        optional: capabilities(raw.optional),
         interval_ms: raw.interval_ms,
     }
 }

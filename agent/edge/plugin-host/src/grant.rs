@@ -16,6 +16,7 @@ use crate::host::file_error;
 pub(crate) struct Permits {
     pub(crate) plugin: String,
     pub(crate) wants: Capabilities,
+    pub(crate) optional: Capabilities,
     pub(crate) grants: Capabilities,
 }
 
@@ -54,39 +55,49 @@ impl Permits {
         }
     }
 
-    /// The lines of `narthex.yml` that grant what is wanted, besides what is granted already.
+    /// The lines of `narthex.yml` that grant all that the plugin wants or could use, besides what
+    /// is granted already.
     pub(crate) fn yaml(&self) -> String {
-        let missing = self.missing();
+        let (missing, optional, grants) = (self.missing(), &self.optional, &self.grants);
         let mut fields = Vec::new();
-        let mut list = |name: &str, granted: Vec<&str>, missing: Vec<&str>| {
-            let all: Vec<String> = granted
-                .into_iter()
-                .chain(missing)
-                .map(yaml_string)
-                .collect();
+        let mut list = |name: &str, parts: [Vec<&str>; 3]| {
+            let mut all: Vec<&str> = Vec::new();
+            for text in parts.into_iter().flatten() {
+                if !all.iter().any(|there| covers(there, text)) {
+                    all.push(text);
+                }
+            }
             if !all.is_empty() {
+                let all: Vec<String> = all.into_iter().map(yaml_string).collect();
                 fields.push(format!("{name}: [{}]", all.join(", ")));
             }
         };
-        list(
-            "files",
-            self.grants.files.iter().map(|f| f.path.as_str()).collect(),
-            missing.files.iter().map(|f| f.path.as_str()).collect(),
-        );
-        list(
-            "http",
-            self.grants.http.iter().map(|h| h.url.as_str()).collect(),
-            missing.http.iter().map(|h| h.url.as_str()).collect(),
-        );
-        list(
-            "env",
-            self.grants.env.iter().map(String::as_str).collect(),
-            missing.env.iter().map(String::as_str).collect(),
-        );
-        if self.wants.system || self.grants.system {
+        let files = |from: &'_ Capabilities| -> Vec<String> {
+            from.files.iter().map(|file| file.path.clone()).collect()
+        };
+        let http = |from: &'_ Capabilities| -> Vec<String> {
+            from.http.iter().map(|http| http.url.clone()).collect()
+        };
+        let sides = [grants, &missing, optional];
+        let all_files = sides.map(files);
+        let all_http = sides.map(http);
+        let all_env = sides.map(|from| from.env.clone());
+        for (name, parts) in [
+            ("files", &all_files),
+            ("http", &all_http),
+            ("env", &all_env),
+        ] {
+            list(
+                name,
+                parts
+                    .each_ref()
+                    .map(|part| part.iter().map(String::as_str).collect()),
+            );
+        }
+        if self.wants.system || optional.system || grants.system {
             fields.push("system: true".to_owned());
         }
-        if self.wants.query || self.grants.query {
+        if self.wants.query || optional.query || grants.query {
             fields.push("query: true".to_owned());
         }
         format!(
@@ -154,7 +165,7 @@ impl Permits {
     pub(crate) fn environment(&self, name: &str) -> Result<(), String> {
         let plugin = &self.plugin;
         let has = |list: &[String]| list.iter().any(|allowed| allowed == name);
-        if !has(&self.wants.env) {
+        if !has(&self.wants.env) && !has(&self.optional.env) {
             return Err(format!(
                 "plugin {plugin} does not declare that it reads the environment variable {name}"
             ));
@@ -170,7 +181,7 @@ impl Permits {
 
     pub(crate) fn system(&self) -> Result<(), String> {
         let plugin = &self.plugin;
-        if !self.wants.system {
+        if !self.wants.system && !self.optional.system {
             return Err(format!(
                 "plugin {plugin} does not declare that it wants system facts"
             ));
@@ -199,7 +210,8 @@ impl Permits {
 
     fn refusal(&self, path: &Path) -> Option<FileError> {
         let plugin = &self.plugin;
-        if !self.wants.files.iter().any(|f| reaches(&f.path, path)) {
+        let mut declared = self.wants.files.iter().chain(&self.optional.files);
+        if !declared.any(|f| reaches(&f.path, path)) {
             return Some(file_error(
                 ErrorCode::NotGranted,
                 &format!(
@@ -351,6 +363,7 @@ mod tests {
         Permits {
             plugin: "p".to_owned(),
             wants: files(wants),
+            optional: Capabilities::default(),
             grants: files(grants),
         }
     }
@@ -469,12 +482,13 @@ mod tests {
         permits.wants.http.push(HttpAccess {
             url: "https://a/*".to_owned(),
         });
+        permits.optional = files(&["/run/udev/data", "/sys/block"]);
         let missing = permits.missing();
         assert_eq!(missing.files, files(&["/sys"]).files);
         assert!(missing.system);
         assert_eq!(
             permits.yaml(),
-            "plugins:\n  grants:\n    p: { files: [/proc/stat, /sys], http: [\"https://a/*\"], \
+            "plugins:\n  grants:\n    p: { files: [/proc/stat, /sys, /run/udev/data], http: [\"https://a/*\"], \
              system: true }\n"
         );
         permits.grants = permits.wants.clone();

@@ -29,6 +29,8 @@ mod manager;
 mod metrics;
 mod shared;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use code::{Manifest, World};

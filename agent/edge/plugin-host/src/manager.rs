@@ -157,6 +157,8 @@ struct Plugin {
     candidate: Option<Version>,
     /// Why the latest file was refused.
     refusal: Option<String>,
+    /// The lines that were logged last as missing.
+    told: String,
     provider: Option<Arc<Provider>>,
     metrics: Arc<PluginMetrics>,
     health: Arc<Health>,
@@ -186,6 +188,22 @@ impl Plugin {
 
     fn world(&self) -> Option<World> {
         self.version().map(|version| version.code.world())
+    }
+
+    /// Says once what is missing.
+    fn tell_waiting(&mut self, name: &str, version: &Version) {
+        let lines = version.shared.permits.load().yaml();
+        if self.told == lines {
+            return;
+        }
+        let meanwhile = match self.active {
+            Some(_) => {
+                "the new version waits, and the former one goes on, until narthex.yml grants"
+            }
+            None => "plugin waits until narthex.yml grants",
+        };
+        tracing::warn!(plugin = name, "{meanwhile}\n{lines}");
+        self.told = lines;
     }
 }
 
@@ -310,6 +328,7 @@ impl Manager {
                 active: None,
                 candidate: None,
                 refusal: None,
+                told: String::new(),
                 provider: None,
                 metrics: Arc::new(self.metrics.of(name)),
                 health: Arc::default(),
@@ -392,6 +411,7 @@ impl Manager {
             version.shared.permits.store(Arc::new(Permits {
                 plugin: name.to_owned(),
                 wants: version.manifest.wants.clone(),
+                optional: version.manifest.optional.clone(),
                 grants: grants.clone(),
             }));
         }
@@ -426,7 +446,7 @@ impl Manager {
             return;
         };
         if !missing(&candidate).is_empty() {
-            tell_waiting(name, &candidate, plugin.active.is_some());
+            plugin.tell_waiting(name, &candidate);
             if candidate.code.world() == World::Discovery {
                 // Its runs wait for the grant.
                 let provider = || Arc::new(Provider::new(name));
@@ -735,16 +755,6 @@ fn refuse(name: &str, plugin: &mut Plugin, error: &str) {
     tracing::error!(plugin = name, file = %plugin.path.display(), "{text}");
     plugin.candidate = None;
     plugin.refusal = Some(text);
-}
-
-fn tell_waiting(name: &str, version: &Version, replaces: bool) {
-    let lines = version.shared.permits.load().yaml();
-    let meanwhile = if replaces {
-        "the new version waits, and the former one goes on, until narthex.yml grants"
-    } else {
-        "plugin waits until narthex.yml grants"
-    };
-    tracing::warn!(plugin = name, "{meanwhile}\n{lines}");
 }
 
 /// What those are told who ask a job that has nothing to run.

@@ -24,6 +24,7 @@ const QUEUE: usize = 64;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What wakes a waiting instance.
+#[derive(Clone, Copy)]
 pub(crate) enum Wake {
     Fired(u64),
     /// To end it.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::bindings::system::{Disk, Host, Identity, Memory, Network, Usage};
+use crate::bindings::system::{Disk, Host, Identity, Memory, Network, Usage, Zone};
 
 use super::State;
 use super::files::system_message;
@@ -21,6 +21,21 @@ impl Host for State {
         self.shared.permits.load().system()?;
         let count = std::thread::available_parallelism().map_err(|e| system_message(&e))?;
         Ok(u32::try_from(count.get()).unwrap_or(u32::MAX))
+    }
+
+    fn page_bytes(&mut self) -> Result<u32, String> {
+        self.shared.permits.load().system()?;
+        Ok(u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX))
+    }
+
+    fn time_zone(&mut self) -> Result<Zone, String> {
+        self.shared.permits.load().system()?;
+        let now = jiff::Zoned::now();
+        let now_here = now.time_zone().to_offset_info(now.timestamp());
+        Ok(Zone {
+            abbreviation: now_here.abbreviation().to_owned(),
+            offset_seconds: now_here.offset().seconds(),
+        })
     }
 
     fn boot_time_seconds(&mut self) -> Result<u64, String> {
@@ -115,10 +130,6 @@ fn unknown(error: impl std::fmt::Debug) -> String {
     format!("the machine does not tell: {error:?}")
 }
 
-#[expect(
-    clippy::unnecessary_cast,
-    reason = "the fields' types differ between systems"
-)]
 fn statfs(mount_point: &str) -> Result<Usage, String> {
     let answer = rustix::fs::statfs(mount_point).map_err(|e| system_message(&e.into()))?;
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);

@@ -1,0 +1,223 @@
+use narthex_plugin_sdk::fake::{Host, Level};
+use narthex_plugin_sdk::{FileErrorCode, testing};
+
+use super::*;
+
+/// Runs with this configuration until the host's script is over.
+fn run(host: &Host, config: &str) -> Vec<Vec<String>> {
+    let discovery: FileDiscovery = testing::discovery(config, "/etc/narthex").unwrap();
+    let end = discovery.run().unwrap_err();
+    assert_eq!(end.to_string(), "the test's script is over");
+    let publications = host.published();
+    publications.iter().map(|groups| lines(groups)).collect()
+}
+
+/// `source: addresses {labels}` for each group.
+fn lines(groups: &[TargetGroup]) -> Vec<String> {
+    groups
+        .iter()
+        .map(|group| {
+            let targets: Vec<&str> = group.targets.iter().map(|t| t[0].1.as_str()).collect();
+            let labels: Vec<String> = group
+                .labels
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            format!(
+                "{}: {} {}",
+                group.source,
+                targets.join(","),
+                labels.join(",")
+            )
+        })
+        .collect()
+}
+
+fn errors(host: &Host) -> Vec<String> {
+    let errors = host.logged().into_iter();
+    let errors = errors.filter(|(level, _)| *level == Level::Error);
+    errors.map(|(_, message)| message).collect()
+}
+
+#[test]
+fn configurations_are_checked() {
+    let error = |json: &str| {
+        let made = testing::discovery::<FileDiscovery>(json, "/");
+        made.err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
+    for (json, expected) in [
+        (
+            r#"{"files": ["a.json", "/b/*.yml", "c-*.yaml", "d.JSON"]}"#,
+            "",
+        ),
+        (r#"{"files": ["a.json"], "refresh_interval": "30s"}"#, ""),
+        ("{}", "missing field `files`"),
+        (r#"{"files": []}"#, "files: expected at least one path"),
+        (
+            r#"{"files": ["a.json", "b.txt"]}"#,
+            "files[1]: \"b.txt\" does not end in .json, .yml or .yaml",
+        ),
+        (r#"{"files": ["a"]}"#, "files[0]: \"a\" does not end in"),
+        (
+            r#"{"files": ["/a/*/b.json"]}"#,
+            "files[0]: \"/a/*/b.json\" has a * before the last /",
+        ),
+        (
+            r#"{"files": ["a.json"], "refresh_interval": "5"}"#,
+            "refresh_interval: not a valid duration: \"5\"",
+        ),
+        (
+            r#"{"files": ["a.json"], "refresh_interval": "0"}"#,
+            "refresh_interval: must be more than 0",
+        ),
+        (
+            r#"{"file": ["a.json"]}"#,
+            "file: unknown field `file`, expected `files` or `refresh_interval`",
+        ),
+    ] {
+        let error = error(json);
+        assert!(error.starts_with(expected), "{json}: {error}");
+        assert_eq!(error.is_empty(), expected.is_empty(), "{json}: {error}");
+    }
+}
+
+#[test]
+fn reads_json_and_yaml() {
+    let host = Host::install();
+    host.write(
+        "/etc/narthex/a.json",
+        r#"[{"targets": ["a:1", "a:2"], "labels": {"env": "x"}}, {"targets": []}]"#,
+    );
+    host.write(
+        "/targets/b.yml",
+        "- targets: ['b:1']\n  labels:\n    port: 9100\n    on: true\n- targets:\n    - b:2\n",
+    );
+    host.write("/targets/empty.yml", "# nothing yet\n");
+    host.write("/targets/c.txt", "[]");
+    let publications = run(&host, r#"{"files": ["./a.json", "/targets/*.yml"]}"#);
+    assert_eq!(errors(&host), [""; 0]);
+    assert_eq!(
+        publications,
+        [[
+            "/etc/narthex/a.json:0: a:1,a:2 __meta_filepath=/etc/narthex/a.json,env=x",
+            "/etc/narthex/a.json:1:  __meta_filepath=/etc/narthex/a.json",
+            "/targets/b.yml:0: b:1 __meta_filepath=/targets/b.yml,on=true,port=9100",
+            "/targets/b.yml:1: b:2 __meta_filepath=/targets/b.yml",
+        ]]
+    );
+}
+
+#[test]
+fn follows_changes() {
+    let host = Host::install();
+    host.write(
+        "/t/a.json",
+        r#"[{"targets": ["a:1"]}, {"targets": ["a:2"]}]"#,
+    );
+    // One group fewer, and the first one another.
+    host.then(|host| {
+        host.write("/t/a.json", r#"[{"targets": ["a:3"]}]"#);
+    });
+    host.then(|host| {
+        host.write("/t/b.json", r#"[{"targets": ["b:1"]}]"#);
+    });
+    // Written anew with the same content.
+    host.then(|host| {
+        host.write("/t/b.json", r#"[ {"targets": ["b:1"]} ]"#);
+    });
+    host.then(|host| {
+        host.remove("/t/a.json");
+    });
+    let publications = run(&host, r#"{"files": ["/t/*.json"]}"#);
+    assert_eq!(
+        publications,
+        [
+            vec![
+                "/t/a.json:0: a:1 __meta_filepath=/t/a.json",
+                "/t/a.json:1: a:2 __meta_filepath=/t/a.json",
+            ],
+            vec![
+                "/t/a.json:0: a:3 __meta_filepath=/t/a.json",
+                "/t/a.json:1:  "
+            ],
+            vec!["/t/b.json:0: b:1 __meta_filepath=/t/b.json"],
+            vec!["/t/a.json:0:  "],
+        ]
+    );
+}
+
+#[test]
+fn a_bad_file_keeps_its_last_good_groups() {
+    let cases = [
+        ("a.json", "[{\"targets\": [\"a:1\"]", "EOF while parsing"),
+        ("a.json", "", "EOF while parsing"),
+        ("a.json", "[null]", "group 0 is null"),
+        ("a.json", "{}", "invalid type: map, expected a sequence"),
+        ("a.json", r#"[{"target": []}]"#, "unknown field `target`"),
+        ("a.json", r#"[{"targets": [7]}]"#, "invalid type: integer"),
+        (
+            "a.json",
+            r#"[{"labels": {"": "x"}}]"#,
+            "a label without a name",
+        ),
+        ("a.yml", "- targets: [a:1", ""),
+        ("a.yml", "- target: [a:1]", "target"),
+        ("a.yml", "- ", "group 0 is null"),
+        ("a.yml", "- targets:\n\t- a:1", ""),
+    ];
+    for (name, bad, expected) in cases {
+        let host = Host::install();
+        let path = format!("/t/{name}");
+        host.write(&path, r#"[{"targets": ["a:1"]}]"#);
+        let breaks = path.clone();
+        host.then(move |host| {
+            host.write(&breaks, bad);
+        });
+        let mends = path.clone();
+        host.then(move |host| {
+            host.write(&mends, r#"[{"targets": ["a:2"]}]"#);
+        });
+        let publications = run(&host, &format!(r#"{{"files": ["{path}"]}}"#));
+        let good = |n: u8| vec![format!("{path}:0: a:{n} __meta_filepath={path}")];
+        assert_eq!(publications, [good(1), good(2)], "{bad}");
+        let errors = errors(&host);
+        assert_eq!(errors.len(), 1, "{bad}: {errors:?}");
+        assert!(
+            errors[0].starts_with(&format!("{path}: ")) && errors[0].contains(expected),
+            "{bad}: {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let host = Host::install();
+    host.write("/t/a.json", r#"[{"targets": ["a:1"]}]"#);
+    host.then(|host| {
+        host.fail(
+            "/t/a.json",
+            FileErrorCode::PermissionDenied,
+            "permission denied",
+        );
+    });
+    let publications = run(&host, r#"{"files": ["/t/a.json"]}"#);
+    assert_eq!(publications.len(), 1);
+    assert_eq!(errors(&host), ["/t/a.json: permission denied"]);
+}
+
+#[test]
+fn looks_again_after_the_refresh_interval() {
+    let host = Host::install();
+    // Nothing is there at first: that is published, too.
+    host.then(|host| {
+        host.advance_ms(29_999);
+    });
+    host.then(|host| {
+        host.advance_ms(1);
+    });
+    let config = r#"{"files": ["/t/a.json"], "refresh_interval": "30s"}"#;
+    assert_eq!(run(&host, config), [[""; 0]]);
+    assert_eq!(errors(&host), [""; 0]);
+}
