@@ -228,6 +228,9 @@ impl App {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
+        // Changes count from what is read now, also if it is refused: whoever mends a file at once
+        // expects that to be seen.
+        self.config_watcher = Watcher::new(self.loaded.watched.clone(), Default::default());
         let result = reload::reload(&self.source, &self.flags, &self.parts, &self.metrics).await;
         match result {
             Ok(loaded) => {

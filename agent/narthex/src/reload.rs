@@ -41,6 +41,7 @@ impl Source {
                 external_url: external_url.to_owned(),
                 self_address: self_address.to_owned(),
                 instance: machine::hostname(),
+                parser: parser_options(flags),
                 ..Overrides::default()
             },
         }

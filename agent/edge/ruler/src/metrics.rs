@@ -1,17 +1,15 @@
 //! What the ruler tells about itself, under Prometheus's names.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Metric, MetricFamily, MetricType, Quantile, Summary as SummaryProto};
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use narthex_telemetry::Summary;
+use prometheus::core::Collector;
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub(crate) struct Metrics {
     pub(crate) evaluation_duration: Summary,
-    pub(crate) evaluation_duration_histogram: Histogram,
     pub(crate) group_duration: Summary,
-    pub(crate) group_duration_histogram: Histogram,
     evaluations: IntCounterVec,
     evaluation_failures: IntCounterVec,
     group_interval: GaugeVec,
@@ -44,19 +42,9 @@ impl Metrics {
                 "prometheus_rule_evaluation_duration_seconds",
                 "The duration for a rule to execute.",
             )?,
-            evaluation_duration_histogram: histogram(
-                registry,
-                "prometheus_rule_evaluation_duration_histogram_seconds",
-                "The duration for a rule to execute.",
-            )?,
             group_duration: summary(
                 registry,
                 "prometheus_rule_group_duration_seconds",
-                "The duration of rule group evaluations.",
-            )?,
-            group_duration_histogram: histogram(
-                registry,
-                "prometheus_rule_group_duration_histogram_seconds",
                 "The duration of rule group evaluations.",
             )?,
             evaluations: counters(
@@ -179,7 +167,6 @@ impl Metrics {
     pub(crate) fn rule_evaluated(&self, group: &str, seconds: f64) {
         self.evaluations.with_label_values(&[group]).inc();
         self.evaluation_duration.observe(seconds);
-        self.evaluation_duration_histogram.observe(seconds);
     }
 
     pub(crate) fn rule_failed(&self, group: &str) {
@@ -205,7 +192,6 @@ impl Metrics {
     pub(crate) fn group_evaluated(&self, group: &str, evaluation: GroupEvaluation) {
         let label = &[group];
         self.group_duration.observe(evaluation.seconds);
-        self.group_duration_histogram.observe(evaluation.seconds);
         self.group_last_duration
             .with_label_values(label)
             .set(evaluation.seconds);
@@ -261,93 +247,7 @@ fn int_gauges(
     )
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-    let opts = HistogramOpts::new(name, help).buckets(vec![0.01, 0.1, 1.0, 10.0]);
-    registered(registry, Histogram::with_opts(opts)?)
-}
-
 fn summary(registry: &Registry, name: &str, help: &str) -> Result<Summary, prometheus::Error> {
-    registered(registry, Summary::new(name, help)?)
-}
-
-/// Quantiles over the latest observations: the type that dashboards expect here and that the
-/// metrics library lacks.
-#[derive(Clone)]
-pub(crate) struct Summary {
-    desc: Desc,
-    observations: Arc<Mutex<Observations>>,
-}
-
-#[derive(Default)]
-struct Observations {
-    count: u64,
-    sum: f64,
-    latest: VecDeque<f64>,
-}
-
-const KEPT_OBSERVATIONS: usize = 500;
-/// As Prometheus has them for evaluations.
-const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
-
-impl Summary {
-    fn new(name: &str, help: &str) -> Result<Self, prometheus::Error> {
-        let desc = Desc::new(
-            name.to_owned(),
-            help.to_owned(),
-            Vec::new(),
-            Default::default(),
-        )?;
-        Ok(Summary {
-            desc,
-            observations: Arc::default(),
-        })
-    }
-
-    pub(crate) fn observe(&self, value: f64) {
-        let mut observations = self
-            .observations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        observations.count += 1;
-        observations.sum += value;
-        observations.latest.push_back(value);
-        if observations.latest.len() > KEPT_OBSERVATIONS {
-            observations.latest.pop_front();
-        }
-    }
-}
-
-impl Collector for Summary {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let observations = self
-            .observations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut sorted: Vec<f64> = observations.latest.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        let quantiles = QUANTILES.map(|q| {
-            let rank = (q * sorted.len() as f64).ceil() as usize;
-            let value = sorted.get(rank.saturating_sub(1)).copied();
-            let mut quantile = Quantile::default();
-            quantile.set_quantile(q);
-            quantile.set_value(value.unwrap_or(f64::NAN));
-            quantile
-        });
-        let mut summary = SummaryProto::default();
-        summary.set_quantile(quantiles.into());
-        summary.set_sample_count(observations.count);
-        summary.set_sample_sum(observations.sum);
-        let mut metric = Metric::default();
-        metric.set_summary(summary);
-        let mut family = MetricFamily::default();
-        family.set_name(self.desc.fq_name.clone());
-        family.set_help(self.desc.help.clone());
-        family.set_field_type(MetricType::SUMMARY);
-        family.set_metric(vec![metric]);
-        vec![family]
-    }
+    // The quantiles that Prometheus has for evaluations.
+    Summary::register(registry, name, help, &[0.5, 0.9, 0.99])
 }

@@ -389,10 +389,6 @@ impl Manager {
         let job = pool.job.job_name.as_str();
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.sync_length.observe(job, seconds);
-        self.metrics
-            .sync_length_histogram
-            .with_label_values(&[job])
-            .observe(seconds);
         self.metrics.pool_syncs.with_label_values(&[job]).inc();
         self.metrics
             .pool_targets

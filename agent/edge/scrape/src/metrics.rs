@@ -1,20 +1,12 @@
 //! What the agent tells about its scraping, under Prometheus's names.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary};
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-};
+use narthex_telemetry::SummaryVec;
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 pub(crate) struct Metrics {
     pub interval_length: SummaryVec,
-    pub interval_length_histogram: HistogramVec,
     pub scrape_duration: Histogram,
     pub sync_length: SummaryVec,
-    pub sync_length_histogram: HistogramVec,
     pub pools: IntCounter,
     pub pools_failed: IntCounter,
     pub pool_reloads: IntCounter,
@@ -51,17 +43,8 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let histogram = |name: &str, help: &str, label: &str| {
-            let buckets = vec![0.01, 0.1, 1.0, 10.0, 60.0, 600.0];
-            let opts = HistogramOpts::new(name, help).buckets(buckets);
-            let histogram = HistogramVec::new(opts, &[label])?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
         let summary = |name: &str, help: &str, label: &str| {
-            let summary = SummaryVec::new(name, help, label)?;
-            registry.register(Box::new(summary.clone()))?;
-            Ok::<_, prometheus::Error>(summary)
+            SummaryVec::register(registry, name, help, label, &[0.01, 0.05, 0.5, 0.9, 0.99])
         };
         let duration = Histogram::with_opts(
             HistogramOpts::new(
@@ -78,19 +61,9 @@ impl Metrics {
                 "Actual intervals between scrapes.",
                 "interval",
             )?,
-            interval_length_histogram: histogram(
-                "prometheus_target_interval_length_histogram_seconds",
-                "Actual intervals between scrapes as a histogram.",
-                "interval",
-            )?,
             sync_length: summary(
                 "prometheus_target_sync_length_seconds",
                 "Actual interval to sync the scrape pool.",
-                "scrape_job",
-            )?,
-            sync_length_histogram: histogram(
-                "prometheus_target_sync_length_histogram_seconds",
-                "Actual interval to sync the scrape pool as a histogram.",
                 "scrape_job",
             )?,
             pools: counter(
@@ -176,132 +149,6 @@ impl Metrics {
         let _ = self.pool_target_limit.remove_label_values(&[job]);
         let _ = self.pool_targets.remove_label_values(&[job]);
         let _ = self.sync_failed.remove_label_values(&[job]);
-        let _ = self.sync_length_histogram.remove_label_values(&[job]);
         self.sync_length.remove(job);
-    }
-}
-
-/// Quantiles over the latest observations, by one label: the type that dashboards expect here and
-/// that the metrics library lacks.
-#[derive(Clone)]
-pub(crate) struct SummaryVec {
-    desc: Desc,
-    label: String,
-    state: Arc<Mutex<BTreeMap<String, Observations>>>,
-}
-
-#[derive(Default)]
-struct Observations {
-    count: u64,
-    sum: f64,
-    latest: VecDeque<f64>,
-}
-
-const KEPT_OBSERVATIONS: usize = 500;
-const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
-
-impl SummaryVec {
-    fn new(name: &str, help: &str, label: &str) -> Result<Self, prometheus::Error> {
-        let labels = vec![label.to_owned()];
-        Ok(SummaryVec {
-            desc: Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())?,
-            label: label.to_owned(),
-            state: Arc::default(),
-        })
-    }
-
-    pub(crate) fn observe(&self, label: &str, value: f64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.contains_key(label) {
-            state.insert(label.to_owned(), Observations::default());
-        }
-        if let Some(observations) = state.get_mut(label) {
-            observations.count += 1;
-            observations.sum += value;
-            observations.latest.push_back(value);
-            if observations.latest.len() > KEPT_OBSERVATIONS {
-                observations.latest.pop_front();
-            }
-        }
-    }
-
-    fn remove(&self, label: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.remove(label);
-    }
-}
-
-impl Observations {
-    fn summary(&self) -> Summary {
-        let mut sorted: Vec<f64> = self.latest.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        let quantiles = QUANTILES.iter().map(|&q| {
-            let at = (q * sorted.len() as f64).ceil() as usize;
-            let mut quantile = Quantile::default();
-            quantile.set_quantile(q);
-            quantile.set_value(
-                sorted
-                    .get(at.saturating_sub(1))
-                    .copied()
-                    .unwrap_or(f64::NAN),
-            );
-            quantile
-        });
-        let mut summary = Summary::default();
-        summary.set_quantile(quantiles.collect());
-        summary.set_sample_count(self.count);
-        summary.set_sample_sum(self.sum);
-        summary
-    }
-}
-
-impl Collector for SummaryVec {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let metrics = state.iter().map(|(value, observations)| {
-            let mut label = LabelPair::default();
-            label.set_name(self.label.clone());
-            label.set_value(value.clone());
-            let mut metric = Metric::from_label(vec![label]);
-            metric.set_summary(observations.summary());
-            metric
-        });
-        let mut family = MetricFamily::default();
-        family.set_name(self.desc.fq_name.clone());
-        family.set_help(self.desc.help.clone());
-        family.set_field_type(MetricType::SUMMARY);
-        family.set_metric(metrics.collect());
-        vec![family]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn registers_and_sums_up() {
-        let registry = Registry::new();
-        let metrics = Metrics::new(&registry).unwrap();
-        for value in 1..=100 {
-            metrics.interval_length.observe("15s", f64::from(value));
-        }
-        let families = registry.gather();
-        let family = families
-            .iter()
-            .find(|family| family.name() == "prometheus_target_interval_length_seconds")
-            .unwrap();
-        let summary = family.get_metric()[0].get_summary();
-        assert_eq!(
-            (summary.sample_count(), summary.sample_sum()),
-            (100, 5050.0)
-        );
-        let values: Vec<f64> = summary.get_quantile().iter().map(Quantile::value).collect();
-        assert_eq!(values, [1.0, 5.0, 50.0, 90.0, 99.0]);
-        assert!(Metrics::new(&registry).is_err());
     }
 }

@@ -312,10 +312,6 @@ impl Loop {
             let seconds = (started - last).as_secs_f64();
             let interval = duration::format_ms(self.settings.interval_ms);
             self.metrics.interval_length.observe(&interval, seconds);
-            self.metrics
-                .interval_length_histogram
-                .with_label_values(&[&interval])
-                .observe(seconds);
         }
     }
 

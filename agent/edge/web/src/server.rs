@@ -80,7 +80,7 @@ impl Listeners {
 fn listen_error(address: &str, error: &std::io::Error) -> WebError {
     let reason = match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "another process uses this address; stop it, or choose another one with \
+            "the address is in use by another process; stop it, or choose another address with \
              --web.listen-address"
                 .to_owned()
         }

@@ -1,3 +1,5 @@
+//! What of a configuration is refused, and what is inherited.
+
 use super::*;
 use crate::config::{NamedTimeIntervals, TimeIntervalText};
 use crate::matchers::{Syntax, parse};

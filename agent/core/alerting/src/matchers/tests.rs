@@ -1,3 +1,5 @@
+//! Both grammars of matchers.
+
 use narthex_model::Labels;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Alertmanagers elsewhere.
+
 use narthex_model::{Labels, Regexp};
 use narthex_relabel::{Action, RelabelRule};
 

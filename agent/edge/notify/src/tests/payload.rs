@@ -1,3 +1,5 @@
+//! The JSON that webhooks get.
+
 use narthex_alerting::config::{Integration, Receiver};
 use narthex_alerting::{Action, Alert, CheckedConfig, Event, Notification, Router};
 

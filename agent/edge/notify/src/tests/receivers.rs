@@ -1,3 +1,5 @@
+//! Receivers that answer, refuse, are slow or away.
+
 use std::io;
 
 use narthex_alerting::AlertFilter;

@@ -1,3 +1,5 @@
+//! What becomes of the samples of one scrape.
+
 use super::*;
 
 use narthex_model::family::Metadata;
