@@ -117,22 +117,22 @@ fn cache(directory: &Path) -> Option<Cache> {
 
 /// Makes the folder, or refuses one into which others could put code.
 fn private_folder(directory: &Path) -> Result<std::path::PathBuf, String> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let say = |error: std::io::Error| error.to_string();
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
         .map_err(say)?;
-    let mode = std::fs::metadata(directory)
-        .map_err(say)?
-        .permissions()
-        .mode();
+    let metadata = std::fs::metadata(directory).map_err(say)?;
+    let mode = metadata.mode() & 0o777;
     if mode & 0o022 != 0 {
         return Err(format!(
-            "others may write to the folder (mode {:o}); chmod go-w it",
-            mode & 0o777
+            "others may write to the folder (mode {mode:o}); chmod go-w it"
         ));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err("the folder belongs to another user".to_owned());
     }
     directory.canonicalize().map_err(say)
 }

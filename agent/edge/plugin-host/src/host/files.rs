@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::bindings::files::{Entry, ErrorCode, FileError, FileKind, Host, Metadata};
@@ -41,17 +42,31 @@ impl Host for State {
 
     fn entries(&mut self, path: String) -> Result<Vec<Entry>, FileError> {
         let real = self.shared.permits.load().resolve(&path)?;
+        let folder = open(&real, Purpose::List)?;
+        let failed = |error: Errno| io_error(&error.into());
         let mut entries = Vec::new();
-        for entry in fs::read_dir(real).map_err(|error| io_error(&error))? {
-            let entry = entry.map_err(|error| io_error(&error))?;
+        for entry in Dir::new(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             // A name that is no UTF-8 can't be asked for, so it is of no use.
-            let Ok(name) = entry.file_name().into_string() else {
+            let Ok(name) = entry.file_name().to_str() else {
                 continue;
             };
+            if name == "." || name == ".." {
+                continue;
+            }
             if entries.len() == MAX_ENTRIES {
                 return Err(file_error(ErrorCode::TooLarge, "too many entries"));
             }
-            let kind = entry.file_type().map_or(FileKind::Other, kind);
+            let kind = match entry.file_type() {
+                FileType::RegularFile => FileKind::File,
+                FileType::Directory => FileKind::Directory,
+                FileType::Symlink => FileKind::Symlink,
+                // Some file systems don't say it here.
+                FileType::Unknown => fs::symlink_metadata(real.join(name))
+                    .map_or(FileKind::Other, |metadata| kind(metadata.file_type())),
+                _ => FileKind::Other,
+            };
+            let name = name.to_owned();
             entries.push(Entry { name, kind });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -60,7 +75,8 @@ impl Host for State {
 
     fn stat(&mut self, path: String) -> Result<Metadata, FileError> {
         let real = self.shared.permits.load().resolve(&path)?;
-        let metadata = fs::metadata(real).map_err(|error| io_error(&error))?;
+        let file = File::from(open(&real, Purpose::Look)?);
+        let metadata = file.metadata().map_err(|error| io_error(&error))?;
         let modified = metadata
             .modified()
             .ok()
@@ -94,7 +110,7 @@ impl State {
 
     fn read_up_to(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
         let real = self.shared.permits.load().resolve(path)?;
-        let file = open(&real)?;
+        let file = File::from(open(&real, Purpose::Read)?);
         let metadata = file.metadata().map_err(|error| io_error(&error))?;
         if metadata.is_dir() {
             return Err(file_error(ErrorCode::IsADirectory, "is a directory"));
@@ -117,37 +133,45 @@ impl State {
     }
 }
 
-/// Opens a path that holds no symbolic links, and fails if it holds one after all. Pipes and
-/// devices don't block.
-#[cfg(target_os = "linux")]
-fn open(real: &Path) -> Result<File, FileError> {
-    use rustix::fs::{CWD, ResolveFlags, openat2};
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match openat2(
-        CWD,
-        real,
-        flags,
-        Mode::empty(),
-        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    ) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        // Kernels before 5.6, and sandboxes that don't know the call.
-        Err(Errno::NOSYS | Errno::PERM) => open_without_link_at_end(real, flags),
-        Err(error) => Err(io_error(&error.into())),
+/// What a path is opened for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Read,
+    List,
+    /// To see what it is.
+    Look,
+}
+
+impl Purpose {
+    fn flags(self) -> OFlags {
+        // Pipes and devices must not block.
+        let read = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self {
+            Purpose::Read => read,
+            Purpose::List => read | OFlags::DIRECTORY,
+            #[cfg(target_os = "linux")]
+            Purpose::Look => OFlags::PATH,
+            #[cfg(not(target_os = "linux"))]
+            Purpose::Look => read,
+        }
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn open(real: &Path) -> Result<File, FileError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    open_without_link_at_end(real, flags)
-}
-
-fn open_without_link_at_end(real: &Path, flags: OFlags) -> Result<File, FileError> {
-    match rustix::fs::open(real, flags | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        Err(error) => Err(io_error(&error.into())),
+/// Opens a path that holds no symbolic links, and fails if it holds one after all.
+fn open(real: &Path, purpose: Purpose) -> Result<OwnedFd, FileError> {
+    let flags = purpose.flags() | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, ResolveFlags, openat2};
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match openat2(CWD, real, flags, Mode::empty(), resolve) {
+            // Kernels before 5.6, and sandboxes that don't know the call.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            opened => return opened.map_err(|error| io_error(&error.into())),
+        }
     }
+    let flags = flags | OFlags::NOFOLLOW;
+    rustix::fs::open(real, flags, Mode::empty()).map_err(|error| io_error(&error.into()))
 }
 
 fn kind(kind: fs::FileType) -> FileKind {
@@ -208,9 +232,12 @@ mod tests {
         fs::write(root.join("real/a"), "a").unwrap();
         symlink(root.join("real"), root.join("link")).unwrap();
         symlink(root.join("real/a"), root.join("a")).unwrap();
-        assert!(open(&root.join("real/a")).is_ok());
-        assert!(open(&root.join("a")).is_err());
-        assert!(open(&root.join("link/a")).is_err());
+        for purpose in [Purpose::Read, Purpose::Look] {
+            assert!(open(&root.join("real/a"), purpose).is_ok());
+            assert!(open(&root.join("a"), purpose).is_err());
+            assert!(open(&root.join("link/a"), purpose).is_err());
+        }
+        assert!(open(&root.join("link"), Purpose::List).is_err());
     }
 
     #[test]
