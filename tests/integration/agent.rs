@@ -13,6 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Agent {
     folder: TempDir,
+    data: PathBuf,
     extra_flags: Vec<String>,
     process: Option<Child>,
     port: u16,
@@ -25,6 +26,7 @@ impl Agent {
         fs::create_dir(folder.path().join("plugins")).unwrap();
         fs::create_dir(folder.path().join("scripts")).unwrap();
         let agent = Agent {
+            data: folder.path().join("data"),
             folder,
             extra_flags: Vec::new(),
             process: None,
@@ -36,6 +38,12 @@ impl Agent {
 
     pub(crate) fn flag(mut self, flag: &str) -> Self {
         self.extra_flags.push(flag.to_owned());
+        self
+    }
+
+    /// Another data folder than its own.
+    pub(crate) fn data(mut self, folder: PathBuf) -> Self {
+        self.data = folder;
         self
     }
 
@@ -113,10 +121,7 @@ impl Agent {
                 "--config.file={}",
                 self.path("prometheus.yml").display()
             ))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                self.path("data").display()
-            ))
+            .arg(format!("--storage.tsdb.path={}", self.data.display()))
             .arg(format!("--web.listen-address={}", self.address()))
             .arg("--web.enable-lifecycle")
             .args(&self.extra_flags)

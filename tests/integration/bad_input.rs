@@ -112,8 +112,10 @@ fn a_port_and_a_data_folder_that_are_in_use() {
         Agent::new().flag(&address),
         &[&running.address(), "in use", "--web.listen-address"],
     );
-    let data = format!("--storage.tsdb.path={}", running.path("data").display());
-    refused(Agent::new().flag(&data), &["data", "another process"]);
+    refused(
+        Agent::new().data(running.path("data")),
+        &["data", "another process"],
+    );
     assert_eq!(running.text("/-/healthy").0, 200);
 }
 

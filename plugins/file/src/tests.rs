@@ -1,3 +1,5 @@
+//! Target files, good and bad, as the plugin meets them.
+
 use narthex_plugin_sdk::fake::{Host, Level};
 use narthex_plugin_sdk::{FileErrorCode, testing};
 
