@@ -60,7 +60,8 @@ plugins:
 	plugins/build.sh
 
 test: plugins
-	cargo test --workspace
+	tools=$$(tests/get-tools.sh)
+	NARTHEX_TEST_TOOLS=$$tools cargo test --workspace
 
 lint:
 	cargo fmt --all --check
