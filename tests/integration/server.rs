@@ -66,7 +66,7 @@ fn give(answer: &Answer, stream: &mut TcpStream) -> std::io::Result<()> {
         Answer::Endless => {
             write!(stream, "{HEAD}")?;
             for i in 0.. {
-                write!(stream, "endless{{n=\"{i}\"}} 1\n")?;
+                writeln!(stream, "endless{{n=\"{i}\"}} 1")?;
             }
             Ok(())
         }

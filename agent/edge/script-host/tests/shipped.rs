@@ -2,6 +2,8 @@
 //! alerts that fire at given times. The whole life of alerts is in it (`for`, keep-firing,
 //! resolution), on a clock that the test moves.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
