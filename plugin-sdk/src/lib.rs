@@ -31,6 +31,3 @@ pub use exporter::Exporter;
 pub use host::{clock, environment, events, files, log, publisher, random, system};
 pub use manifest::{Manifest, Wants};
 pub use metrics::{Family, Histogram, Metric, MetricType, Metrics, Summary, Value};
-
-/// For the plugins' own types, so that they need not name the crate.
-pub use serde;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use narthex_plugin_sdk::serde::Deserialize;
 use narthex_plugin_sdk::{Error, TargetGroup};
+use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -26,7 +26,7 @@ impl Format {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields)]
 struct Group {
     #[serde(default)]
     targets: Option<Vec<String>>,

@@ -8,17 +8,17 @@ mod content;
 
 use std::collections::BTreeMap;
 
-use narthex_plugin_sdk::serde::Deserialize;
 use narthex_plugin_sdk::{
     ConfigError, Discovery, Duration, Error, Manifest, TargetGroup, events, files, glob, log,
     publisher,
 };
+use serde::Deserialize;
 
 narthex_plugin_sdk::discovery!(FileDiscovery);
 
 /// An entry of `file_sd_configs`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     files: Vec<String>,
     #[serde(default = "default_refresh_interval")]

@@ -2,10 +2,10 @@
 //! dots as nesting and their dashes as underscores.
 
 use narthex_plugin_sdk::Duration;
-use narthex_plugin_sdk::serde::Deserialize;
+use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Only these collectors; all where empty.
     pub(crate) collectors: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Cpu {
     /// `node_cpu_guest_seconds_total`.
     pub(crate) guest: bool,
@@ -35,14 +35,14 @@ impl Default for Cpu {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Devices {
     pub(crate) device_include: Option<String>,
     pub(crate) device_exclude: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct FileSystem {
     pub(crate) mount_points_include: Option<String>,
     pub(crate) mount_points_exclude: Option<String>,
@@ -52,14 +52,14 @@ pub(crate) struct FileSystem {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct NetClass {
     pub(crate) ignored_devices: Option<String>,
     pub(crate) ignore_invalid_speed: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, crate = "narthex_plugin_sdk::serde")]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Fields {
     pub(crate) fields: Option<String>,
 }
