@@ -56,10 +56,6 @@ impl Agent {
         self.folder.path().join(file)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }

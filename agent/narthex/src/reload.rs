@@ -3,7 +3,6 @@
 //! The files are read and checked whole before any part sees them. Each part compares its new plain
 //! configuration with the old one and restarts only what differs.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use narthex_config::{ConfigError, Loaded, Overrides, Paths, PrometheusConfig};
@@ -28,7 +27,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(flags: &Flags, external_url: &str, self_address: &str) -> Source {
         // The default name may be missing: then there is a configuration without a file.
-        let is_default = flags.config_file == PathBuf::from("prometheus.yml");
+        let is_default = flags.config_file.as_os_str() == "prometheus.yml";
         let given = !is_default || flags.config_file.exists();
         Source {
             paths: Paths {

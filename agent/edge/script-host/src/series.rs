@@ -300,7 +300,8 @@ impl IntoIterator for SeriesSet {
     type IntoIter = std::vec::IntoIter<OneSeries>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.to_vec().into_iter()
+        let series: Vec<OneSeries> = self.0.iter().cloned().collect();
+        series.into_iter()
     }
 }
 

@@ -259,13 +259,11 @@ fn every_limit_ends_the_run_and_is_named() {
             format!("{top}}}")
         };
         let script = load(&format!("{top} fn evaluate(ctx) {{ {body} }}")).unwrap();
-        match run(&script, vec![]) {
-            Err(ScriptError::LimitExceeded(text)) => {
-                assert!(text.contains(expected), "{body}: {text}")
-            }
-            Err(ScriptError::Failed(text)) => assert!(text.contains(expected), "{body}: {text}"),
+        let text = match run(&script, vec![]) {
+            Err(ScriptError::LimitExceeded(text) | ScriptError::Failed(text)) => text,
             other => panic!("{body}: {other:?}"),
-        }
+        };
+        assert!(text.contains(expected), "{body}: {text}");
     }
 }
 
