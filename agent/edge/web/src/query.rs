@@ -1,4 +1,4 @@
-//! `/api/v1/query`, `query_range`, `format_query`.
+//! `/api/v1/query`, `query_range`, `query_exemplars`, `format_query`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +92,15 @@ pub(crate) async fn range(State(shared): State<Arc<Shared>>, params: Params) -> 
 pub(crate) async fn format(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
     let (_, expr) = parse(&params, &shared.parts.parser)?;
     success(&syntax::pretty(&expr))
+}
+
+/// The store keeps no exemplars, so there are none; a wrong query is still told.
+pub(crate) async fn exemplars(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
+    params.time_ms("start")?;
+    params.time_ms("end")?;
+    parse(&params, &shared.parts.parser)?;
+    let none: [(); 0] = [];
+    success(&none)
 }
 
 fn parse(params: &Params, options: &ParserOptions) -> Result<(String, Expr), ApiError> {

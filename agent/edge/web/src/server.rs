@@ -132,6 +132,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/query", get(query::instant).post(query::instant))
         .route("/api/v1/query_range", get(query::range).post(query::range))
         .route(
+            "/api/v1/query_exemplars",
+            get(query::exemplars).post(query::exemplars),
+        )
+        .route(
             "/api/v1/format_query",
             get(query::format).post(query::format),
         )

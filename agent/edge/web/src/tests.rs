@@ -402,6 +402,10 @@ async fn answers() {
             r#"{"status":"success","data":[{"name":"p"}]}"#,
         ),
         (
+            "query_exemplars?query=m&start=1&end=2",
+            r#"{"status":"success","data":[]}"#,
+        ),
+        (
             "format_query?query=sum(m)by(a)",
             r#"{"status":"success","data":"sum by (a) (m)"}"#,
         ),
