@@ -28,7 +28,7 @@ use crate::api::rules::RulesView;
 use crate::api::scraping::ScrapingView;
 use crate::cli::Flags;
 use crate::metrics::Metrics;
-use crate::parts::{Made, Parts};
+use crate::parts::{Parts, State, Status};
 use crate::reload::{self, Source};
 use crate::state_file::StateFile;
 use crate::{announce, forward, machine};
@@ -167,7 +167,7 @@ impl App {
             .reload_success_seconds
             .set(start_time_ms as f64 / 1000.0);
         app.metrics.ready.set(1);
-        app.parts.set_ready(true);
+        app.parts.state.set_ready(true);
         Ok(app)
     }
 
@@ -181,7 +181,7 @@ impl App {
             .await;
         announcing.abort();
         tracing::info!("stopping");
-        self.parts.set_ready(false);
+        self.parts.state.set_ready(false);
         // Nobody listens any more if the server has ended by itself.
         let _ = self.stop_web.send(true);
         self.parts.shutdown().await;
@@ -348,7 +348,7 @@ async fn make_parts(
         Arc::new(NotifySink(notify.clone())),
         registry,
     )?;
-    let made = Made {
+    let parts = Parts {
         store,
         scrape,
         discovery,
@@ -357,9 +357,16 @@ async fn make_parts(
         scripts: Arc::new(ScriptHost::new(registry)?),
         ruler: Arc::new(ruler),
         notify,
-        engine: reload::engine(flags, config),
+        state: State::new(
+            reload::engine(flags, config),
+            Status {
+                yaml: loaded.yaml.clone(),
+                retention_ms,
+                last_reload_successful: true,
+                last_success_ms: machine::now_ms(),
+            },
+        ),
     };
-    let parts = Parts::new(made, loaded, retention_ms, machine::now_ms());
     Ok((Arc::new(parts), forwarding))
 }
 

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use narthex_config::Loaded;
 use narthex_promql::Engine;
 use narthex_script_host::ScriptHost;
 use narthex_tsdb::Db;
@@ -19,6 +18,11 @@ pub(crate) struct Parts {
     pub(crate) scripts: Arc<ScriptHost>,
     pub(crate) ruler: Arc<narthex_ruler::Manager>,
     pub(crate) notify: narthex_notify::Handle,
+    pub(crate) state: State,
+}
+
+/// What a reload replaces as a whole, and whether requests can be served.
+pub(crate) struct State {
     engine: RwLock<Arc<Engine>>,
     status: RwLock<Arc<Status>>,
     ready: AtomicBool,
@@ -33,37 +37,11 @@ pub(crate) struct Status {
     pub(crate) last_success_ms: i64,
 }
 
-/// What [`Parts::new`] puts together.
-pub(crate) struct Made {
-    pub(crate) store: Arc<Db>,
-    pub(crate) scrape: Arc<narthex_scrape::Manager>,
-    pub(crate) discovery: narthex_discovery::Manager,
-    pub(crate) alertmanagers: narthex_discovery::Manager,
-    pub(crate) plugins: narthex_plugin_host::Handle,
-    pub(crate) scripts: Arc<ScriptHost>,
-    pub(crate) ruler: Arc<narthex_ruler::Manager>,
-    pub(crate) notify: narthex_notify::Handle,
-    pub(crate) engine: Arc<Engine>,
-}
-
-impl Parts {
-    pub(crate) fn new(made: Made, loaded: &Loaded, retention_ms: u64, now_ms: i64) -> Parts {
-        let status = Status {
-            yaml: loaded.yaml.clone(),
-            retention_ms,
-            last_reload_successful: true,
-            last_success_ms: now_ms,
-        };
-        Parts {
-            store: made.store,
-            scrape: made.scrape,
-            discovery: made.discovery,
-            alertmanagers: made.alertmanagers,
-            plugins: made.plugins,
-            scripts: made.scripts,
-            ruler: made.ruler,
-            notify: made.notify,
-            engine: RwLock::new(made.engine),
+impl State {
+    /// Not ready yet.
+    pub(crate) fn new(engine: Arc<Engine>, status: Status) -> State {
+        State {
+            engine: RwLock::new(engine),
             status: RwLock::new(Arc::new(status)),
             ready: AtomicBool::new(false),
         }
@@ -98,7 +76,9 @@ impl Parts {
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }
+}
 
+impl Parts {
     /// Ends all parts: those that write first, the store last.
     pub(crate) async fn shutdown(&self) {
         self.scrape.shutdown().await;

@@ -116,11 +116,11 @@ pub(crate) async fn reload(
         Ok(loaded)
     }
     .await;
-    let status = parts.status();
+    let status = parts.state.status();
     match &result {
         Ok(loaded) => {
             let now_ms = machine::now_ms();
-            parts.set_status(Status {
+            parts.state.set_status(Status {
                 yaml: loaded.yaml.clone(),
                 retention_ms: retention_ms(flags, &loaded.prometheus),
                 last_reload_successful: true,
@@ -132,7 +132,7 @@ pub(crate) async fn reload(
             tracing::info!("the configuration was reloaded");
         }
         Err(error) => {
-            parts.set_status(Status {
+            parts.state.set_status(Status {
                 last_reload_successful: false,
                 ..(*status).clone()
             });
@@ -162,7 +162,7 @@ pub(crate) async fn apply(
     let config = &loaded.prometheus;
     parts.scrape.apply_config(config.scrape.clone())?;
     parts.store.set_retention_ms(retention_ms(flags, config));
-    parts.set_engine(engine(flags, config));
+    parts.state.set_engine(engine(flags, config));
     parts.notify.apply(notify_config(loaded))?;
     parts.notify.set_labelling(narthex_notify::Labelling {
         external_labels: config.global.external_labels.clone(),
@@ -185,7 +185,7 @@ fn ruler_settings(
     parts: &Parts,
 ) -> narthex_ruler::Settings {
     narthex_ruler::Settings {
-        engine: parts.engine(),
+        engine: parts.state.engine(),
         parser: parser_options(flags),
         environment: narthex_ruler::Environment {
             external_labels: loaded.prometheus.global.external_labels.clone(),

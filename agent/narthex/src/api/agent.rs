@@ -28,15 +28,15 @@ pub(crate) struct AgentView {
 
 impl Agent for AgentView {
     fn engine(&self) -> Arc<Engine> {
-        self.parts.engine()
+        self.parts.state.engine()
     }
 
     fn is_ready(&self) -> bool {
-        self.parts.is_ready()
+        self.parts.state.is_ready()
     }
 
     fn config_yaml(&self) -> String {
-        self.parts.status().yaml.clone()
+        self.parts.state.status().yaml.clone()
     }
 
     fn flags(&self) -> BTreeMap<String, String> {
@@ -44,7 +44,7 @@ impl Agent for AgentView {
     }
 
     fn runtime(&self) -> RuntimeInfo {
-        let status = self.parts.status();
+        let status = self.parts.state.status();
         let working_directory = std::env::current_dir().unwrap_or_default();
         RuntimeInfo {
             start_time_ms: self.start_time_ms,
