@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use narthex_config::Loaded;
@@ -16,33 +17,54 @@ use crate::parts::Parts;
 /// How long plugins may take to load before the announcement is made without them.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// From a discovery's first targets to their loops.
+const SETTLING: Duration = Duration::from_millis(300);
+
 /// Waits until plugins are loaded and discoveries have given their first targets.
-pub(crate) async fn settled(parts: &Parts) {
+pub(crate) async fn settled(parts: &Parts, loaded: &Loaded) {
+    let directory = &loaded.plugin_host.directory;
     let settled = async {
-        while !is_settled(parts) {
+        while !is_settled(parts, plugin_files(directory)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        tokio::time::sleep(SETTLING).await;
     };
     if tokio::time::timeout(PATIENCE, settled).await.is_err() {
         tracing::warn!("some plugins or discoveries are still starting");
     }
 }
 
-fn is_settled(parts: &Parts) -> bool {
-    let discoveries = parts.discovery.status();
+fn is_settled(parts: &Parts, plugin_files: usize) -> bool {
     let plugins = parts.plugins.status();
-    let is_loading = |name: &str| {
-        plugins
+    let is_there = |name: &str| plugins.iter().any(|p| p.name == name && is_alive(p.state));
+    plugins.len() >= plugin_files
+        && !plugins
             .iter()
-            .any(|p| p.name == name && p.state == PluginState::Loading)
+            .any(|plugin| plugin.state == PluginState::Loading)
+        && !parts
+            .discovery
+            .status()
+            .iter()
+            .any(|entry| match entry.state {
+                EntryState::Starting => true,
+                EntryState::WaitingForPlugin => is_there(&entry.provider),
+                _ => false,
+            })
+}
+
+fn is_alive(state: PluginState) -> bool {
+    matches!(state, PluginState::Loading | PluginState::Running)
+}
+
+fn plugin_files(directory: &Path) -> usize {
+    let Ok(listing) = std::fs::read_dir(directory) else {
+        return 0;
     };
-    !plugins
-        .iter()
-        .any(|plugin| plugin.state == PluginState::Loading)
-        && !discoveries.iter().any(|entry| {
-            entry.state == EntryState::Starting
-                || (entry.state == EntryState::WaitingForPlugin && is_loading(&entry.provider))
-        })
+    let is_plugin = |path: &Path| path.extension().is_some_and(|ending| ending == "wasm");
+    listing
+        .flatten()
+        .filter(|entry| is_plugin(&entry.path()))
+        .count()
 }
 
 /// Ends with an empty line, so that a reader knows where it ends.

@@ -276,7 +276,7 @@ impl App {
         let (parts, loaded) = (self.parts.clone(), self.loaded.clone());
         let (flags, addresses) = (self.flags.clone(), self.addresses.clone());
         tokio::spawn(async move {
-            announce::settled(&parts).await;
+            announce::settled(&parts, &loaded).await;
             announce::announce(&parts, &loaded, &flags, &addresses);
         })
     }
