@@ -35,15 +35,15 @@ pub(crate) struct Folder {
 /// What the folder holds now.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// By name: all files, those that still change among them.
-    pub(crate) names: Vec<String>,
+    /// All of them by name, those that still change among them.
+    pub(crate) paths: BTreeMap<String, PathBuf>,
     /// Those that have come to rest.
     pub(crate) settled: BTreeMap<String, Found>,
 }
 
 impl View {
     pub(crate) fn is_settled(&self) -> bool {
-        self.names.len() == self.settled.len()
+        self.paths.len() == self.settled.len()
     }
 }
 
@@ -63,7 +63,7 @@ impl Folder {
             };
             self.seen.insert(name.clone(), (found.stamp.clone(), since));
             let at_rest = now.duration_since(since) >= REST || found.stamp.is_old(wall);
-            view.names.push(name.clone());
+            view.paths.insert(name.clone(), found.path.clone());
             if at_rest {
                 view.settled.insert(name, found);
             }

@@ -58,11 +58,21 @@ impl Permits {
     /// The lines of `narthex.yml` that grant all that the plugin wants or could use, besides what
     /// is granted already.
     pub(crate) fn yaml(&self) -> String {
-        let (missing, optional, grants) = (self.missing(), &self.optional, &self.grants);
+        format!("plugins:\n  grants:\n    {}\n", self.yaml_entry())
+    }
+
+    /// The last of these lines.
+    pub(crate) fn yaml_entry(&self) -> String {
+        let missing = self.missing();
+        let sides = [&self.grants, &missing, &self.optional];
+        let files = sides.map(|side| side.files.iter().map(|file| file.path.as_str()).collect());
+        let http = sides.map(|side| side.http.iter().map(|http| http.url.as_str()).collect());
+        let env = sides.map(|side| side.env.iter().map(String::as_str).collect());
+        let lists: [(&str, [Vec<&str>; 3]); 3] = [("files", files), ("http", http), ("env", env)];
         let mut fields = Vec::new();
-        let mut list = |name: &str, parts: [Vec<&str>; 3]| {
+        for (name, sides) in lists {
             let mut all: Vec<&str> = Vec::new();
-            for text in parts.into_iter().flatten() {
+            for text in sides.into_iter().flatten() {
                 if !all.iter().any(|there| covers(there, text)) {
                     all.push(text);
                 }
@@ -71,40 +81,14 @@ impl Permits {
                 let all: Vec<String> = all.into_iter().map(yaml_string).collect();
                 fields.push(format!("{name}: [{}]", all.join(", ")));
             }
-        };
-        let files = |from: &'_ Capabilities| -> Vec<String> {
-            from.files.iter().map(|file| file.path.clone()).collect()
-        };
-        let http = |from: &'_ Capabilities| -> Vec<String> {
-            from.http.iter().map(|http| http.url.clone()).collect()
-        };
-        let sides = [grants, &missing, optional];
-        let all_files = sides.map(files);
-        let all_http = sides.map(http);
-        let all_env = sides.map(|from| from.env.clone());
-        for (name, parts) in [
-            ("files", &all_files),
-            ("http", &all_http),
-            ("env", &all_env),
-        ] {
-            list(
-                name,
-                parts
-                    .each_ref()
-                    .map(|part| part.iter().map(String::as_str).collect()),
-            );
         }
-        if self.wants.system || optional.system || grants.system {
+        if sides[0].system || self.wants.system || self.optional.system {
             fields.push("system: true".to_owned());
         }
-        if self.wants.query || optional.query || grants.query {
+        if sides[0].query || self.wants.query || self.optional.query {
             fields.push("query: true".to_owned());
         }
-        format!(
-            "plugins:\n  grants:\n    {}: {{ {} }}\n",
-            yaml_string(&self.plugin),
-            fields.join(", ")
-        )
+        format!("{}: {{ {} }}", yaml_string(&self.plugin), fields.join(", "))
     }
 
     /// Where `path` really lies, if the plugin may read that.

@@ -1,6 +1,7 @@
 //! The files of the folder: which come, change and go.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -29,7 +30,7 @@ impl Manager {
         self.folder_error = None;
         let view = self.folder.look(found, Instant::now(), SystemTime::now());
         let settled = view.is_settled();
-        self.remove_all_but(&view.names);
+        self.keep(&view.paths);
         // What is gone is gone before anything new is compiled.
         self.settle().await;
         for (name, found) in view.settled {
@@ -51,11 +52,22 @@ impl Manager {
         }
     }
 
-    fn remove_all_but(&mut self, names: &[String]) {
+    /// Knows of exactly these files.
+    pub(super) fn keep(&mut self, paths: &BTreeMap<String, PathBuf>) {
+        self.remove_all_but(paths);
+        for (name, path) in paths {
+            if !self.plugins.contains_key(name) {
+                let plugin = Plugin::new(path, self.metrics.of(name));
+                self.plugins.insert(name.clone(), plugin);
+            }
+        }
+    }
+
+    fn remove_all_but(&mut self, paths: &BTreeMap<String, PathBuf>) {
         let gone: Vec<String> = self
             .plugins
             .keys()
-            .filter(|name| !names.contains(name))
+            .filter(|name| !paths.contains_key(*name))
             .cloned()
             .collect();
         for name in gone {
@@ -72,10 +84,9 @@ impl Manager {
 
     /// Loads a file if it is another than the one that was loaded last. Gives whether it was.
     async fn examine(&mut self, name: &str, found: Found) -> bool {
-        let plugin = self
-            .plugins
-            .entry(name.to_owned())
-            .or_insert_with(|| Plugin::new(&found, self.metrics.of(name)));
+        let Some(plugin) = self.plugins.get_mut(name) else {
+            return false;
+        };
         if plugin.stamp.as_ref() == Some(&found.stamp) {
             return false;
         }
@@ -113,9 +124,9 @@ impl Manager {
 }
 
 impl Plugin {
-    fn new(found: &Found, metrics: PluginMetrics) -> Self {
+    fn new(path: &Path, metrics: PluginMetrics) -> Self {
         Plugin {
-            path: found.path.clone(),
+            path: path.to_owned(),
             stamp: None,
             active: None,
             candidate: None,

@@ -119,8 +119,8 @@ pub(super) fn idle_reason(name: &str, plugin: Option<&Plugin>, disabled: bool) -
             format!("plugin {name} is a discovery and gives no metrics")
         }
         Some(version) if !missing(version).is_empty() => format!(
-            "plugin {name} waits for a grant in narthex.yml:\n{}",
-            version.shared.permits.load().yaml()
+            "plugin {name} waits until narthex.yml has under plugins.grants: {}",
+            version.shared.permits.load().yaml_entry()
         ),
         _ => match &plugin.refusal {
             Some(refusal) => format!("plugin {name} cannot be loaded: {refusal}"),

@@ -36,8 +36,9 @@ use crate::{Config, ExporterInstance, Limits};
 /// Reloads that may wait for one that is under way; whoever asks waits for a place.
 const COMMANDS: usize = 4;
 
-/// How often the states in the metrics are brought up to date.
-const REFRESH: Duration = Duration::from_secs(5);
+/// How often to look without having been told to. The watcher tells of what differs from what it
+/// told before; a file that came and went in between is only seen by looking.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The host did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +66,7 @@ pub struct Handle {
 }
 
 /// Starts the host. Must be called within a tokio runtime. Loading goes on after it has returned:
-/// the set fills as plugins are ready.
+/// the set fills as plugins are ready, and [`Handle::status`] tells which are still loading.
 pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> {
     let machine = Machine::new(&config.cache_directory, config.limits.memory_bytes)
         .map_err(StartError::Machine)?;
@@ -73,7 +74,7 @@ pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> 
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (set, set_receiver) = watch::channel(PluginSet::default());
     let (board, board_receiver) = watch::channel(Vec::new());
-    let manager = Manager {
+    let mut manager = Manager {
         watcher: watcher(&config),
         limits: Arc::new(config.limits.clone()),
         config,
@@ -90,6 +91,11 @@ pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> 
         set,
         board,
     };
+    // So that whoever asks at once sees what is being loaded.
+    let found = folder::scan(&manager.config.directory).unwrap_or_default();
+    let paths = found.into_iter().map(|(name, found)| (name, found.path));
+    manager.keep(&paths.collect());
+    manager.post();
     tokio::spawn(manager.run(receiver));
     Ok(Handle {
         commands,
@@ -194,17 +200,18 @@ impl Plugin {
 
     /// Says once what is missing.
     fn tell_waiting(&mut self, name: &str, version: &Version) {
-        let lines = version.shared.permits.load().yaml();
+        let lines = version.shared.permits.load().yaml_entry();
         if self.told == lines {
             return;
         }
         let meanwhile = match self.active {
-            Some(_) => {
-                "the new version waits, and the former one goes on, until narthex.yml grants"
-            }
-            None => "plugin waits until narthex.yml grants",
+            Some(_) => "the new version waits, and the former one goes on",
+            None => "the plugin waits",
         };
-        tracing::warn!(plugin = name, "{meanwhile}\n{lines}");
+        tracing::warn!(
+            plugin = name,
+            "{meanwhile}, until narthex.yml has under plugins.grants: {lines}"
+        );
         self.told = lines;
     }
 }
@@ -213,7 +220,7 @@ impl Manager {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut settled = self.rescan().await;
         loop {
-            let pause = if settled { REFRESH } else { folder::REST };
+            let pause = if settled { LOOK } else { folder::REST };
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Apply(config, done)) => {
@@ -229,10 +236,7 @@ impl Manager {
                     None => return self.end(),
                 },
                 _ = self.watcher.changed() => settled = self.rescan().await,
-                () = tokio::time::sleep(pause) => match settled {
-                    true => self.refresh_states(),
-                    false => settled = self.rescan().await,
-                },
+                () = tokio::time::sleep(pause) => settled = self.rescan().await,
             }
         }
     }

@@ -63,7 +63,7 @@ impl Manager {
         self.refresh_states();
     }
 
-    pub(super) fn refresh_states(&self) {
+    fn refresh_states(&self) {
         for notice in self.board.borrow().iter() {
             notice.metrics.set_state(notice.state().as_str());
         }

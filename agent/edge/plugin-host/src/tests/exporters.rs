@@ -58,6 +58,7 @@ async fn what_lies_there_at_the_start_runs_and_compiled_code_is_kept() {
     let wasm = Guest::exporter().gives("m", 1.0).build();
     std::fs::write(plugins.join("a.wasm"), wasm).unwrap();
     let bench = Bench::start_with(|config| config.directory.clone_from(&plugins));
+    assert!(bench.status("a").is_some(), "it is listed at once");
     bench.until_value("a", 1.0).await;
     let cache = bench.path("cache");
     let cached = std::fs::read_dir(&cache).unwrap().count();
