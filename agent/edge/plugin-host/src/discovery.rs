@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use narthex_extension::{
     BoxFuture, DiscoveryError, DiscoveryProvider, DiscoveryRequest, TargetSink,
@@ -30,6 +30,9 @@ use crate::shared::{Pulse, Shared};
 
 /// Publications that may wait to be taken; then the plugin waits.
 const QUEUE: usize = 4;
+
+/// An instance that has lived for so long has shown that it works: its end is the first failure.
+const PROVEN: Duration = Duration::from_secs(60);
 
 /// One version of the plugin's code, ready to run.
 #[derive(Clone)]
@@ -106,7 +109,7 @@ struct Run<'a> {
     current: Option<Instance>,
     candidate: Option<Instance>,
     backoff: Backoff,
-    /// There while it waits to start an instance again, with the version that failed.
+    /// Of the version whose instance ended last.
     pulse: Option<(Pulse, Version)>,
 }
 
@@ -177,7 +180,10 @@ impl Run<'_> {
             }
             Event::Refused(text) => Err(DiscoveryError::Config(text)),
             Event::Ended(text) => {
-                self.current = None;
+                let proven = |instance: Instance| instance.started.elapsed() >= PROVEN;
+                if self.current.take().is_some_and(proven) {
+                    self.backoff.succeeded();
+                }
                 self.backoff.failed(Instant::now());
                 let health = &version.shared.health;
                 health.note(&text);
@@ -218,8 +224,9 @@ impl Run<'_> {
     }
 
     fn publish(&mut self, mut groups: Vec<TargetGroup>) {
-        self.backoff.succeeded();
-        self.pulse = None;
+        if let Some((pulse, _)) = &self.pulse {
+            pulse.set_down(false);
+        }
         let Some(current) = &mut self.current else {
             return;
         };
@@ -238,8 +245,10 @@ impl Run<'_> {
                 targets: Vec::new(),
                 labels: Labels::empty(),
             });
-            groups.extend(left.collect::<Vec<_>>());
-            self.sources = named;
+            let left: Vec<TargetGroup> = left.collect();
+            let kept = groups.iter().filter(|group| !group.targets.is_empty());
+            self.sources = kept.map(|group| group.source.clone()).collect();
+            groups.extend(left);
         }
         self.sink.publish(groups);
     }
@@ -286,6 +295,7 @@ struct Instance {
     version: Version,
     groups: mpsc::Receiver<Vec<TargetGroup>>,
     end: oneshot::Receiver<Event>,
+    started: Instant,
     published: bool,
     unwanted: Arc<AtomicBool>,
     waker: SyncSender<Wake>,
@@ -296,7 +306,7 @@ impl Instance {
         let (groups_sender, groups) = mpsc::channel(QUEUE);
         let (end_sender, end) = oneshot::channel();
         let unwanted = Arc::new(AtomicBool::new(false));
-        let events = Events::new(version.shared.services.runtime.clone());
+        let events = Events::new(version.shared.services.watching.clone());
         let waker = events.waker();
         let mut store = new_store(&version.shared, &unwanted);
         store.data_mut().events = Some(events);
@@ -313,6 +323,7 @@ impl Instance {
             version,
             groups,
             end,
+            started: Instant::now(),
             published: false,
             unwanted,
             waker,

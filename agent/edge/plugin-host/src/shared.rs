@@ -10,6 +10,7 @@ use crate::Limits;
 use crate::engine::Machine;
 use crate::grant::Permits;
 use crate::host::system::FileSystems;
+use crate::host::watching::Watching;
 use crate::metrics::PluginMetrics;
 use crate::validate::Fault;
 
@@ -17,7 +18,7 @@ use crate::validate::Fault;
 pub(crate) struct Services {
     pub(crate) machine: Machine,
     pub(crate) file_systems: FileSystems,
-    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) watching: Arc<Watching>,
 }
 
 /// Limits and permits are read at each use, so a changed configuration is in force at once.

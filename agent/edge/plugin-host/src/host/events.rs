@@ -4,20 +4,19 @@
 //! wakes it from any wait.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-
-use narthex_watch::{Options, Watcher};
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 
 use crate::bindings::events::Host;
 use crate::bindings::files::{ErrorCode, FileError};
 
+use super::watching::{Watch, Watching};
 use super::{State, Stop, file_error};
 
-/// How many fired subscriptions may lie unread. A watch that finds the queue full tries again, so
-/// nothing is lost.
+/// How many fired subscriptions may lie unread. Who finds the queue full tries again, so nothing is
+/// lost.
 const QUEUE: usize = 64;
 
 /// A timer for longer than this is as good as none.
@@ -33,7 +32,7 @@ pub(crate) enum Wake {
 
 /// One instance's subscriptions.
 pub(crate) struct Events {
-    runtime: Handle,
+    watching: Arc<Watching>,
     next: u64,
     open: BTreeMap<u64, Open>,
     sender: SyncSender<Wake>,
@@ -41,23 +40,16 @@ pub(crate) struct Events {
 }
 
 enum Open {
-    Watch(AbortHandle),
+    /// Held for as long as it is open.
+    Watch(#[expect(dead_code, reason = "ends when it is dropped")] Watch),
     Timer(Instant),
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Open::Watch(task) = self {
-            task.abort();
-        }
-    }
-}
-
 impl Events {
-    pub(crate) fn new(runtime: Handle) -> Self {
+    pub(crate) fn new(watching: Arc<Watching>) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         Events {
-            runtime,
+            watching,
             next: 1,
             open: BTreeMap::new(),
             sender,
@@ -70,36 +62,21 @@ impl Events {
         self.sender.clone()
     }
 
-    fn insert(&mut self, open: impl FnOnce(u64, &Self) -> Open) -> u64 {
+    /// None where the host is ending.
+    fn watch(&mut self, path: PathBuf) -> Option<u64> {
         let id = self.next;
         self.next += 1;
-        let open = open(id, self);
-        self.open.insert(id, open);
-        id
-    }
-
-    fn watch(&mut self, path: std::path::PathBuf) -> u64 {
-        self.insert(|id, events| {
-            let sender = events.sender.clone();
-            // The watcher is made here, so that no change falls between this call and the first
-            // look.
-            let _entered = events.runtime.enter();
-            let mut watcher = Watcher::new(vec![path], Options::default());
-            let task = events.runtime.spawn(async move {
-                loop {
-                    watcher.changed().await;
-                    while let Err(TrySendError::Full(_)) = sender.try_send(Wake::Fired(id)) {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                }
-            });
-            Open::Watch(task.abort_handle())
-        })
+        let watch = self.watching.add(path, self.sender.clone(), id)?;
+        self.open.insert(id, Open::Watch(watch));
+        Some(id)
     }
 
     fn timer(&mut self, after_ms: u64) -> u64 {
         let after = Duration::from_millis(after_ms).min(LONGEST);
-        self.insert(|_, _| Open::Timer(Instant::now() + after))
+        let id = self.next;
+        self.next += 1;
+        self.open.insert(id, Open::Timer(Instant::now() + after));
+        id
     }
 
     /// Sleeps until something fires.
@@ -191,7 +168,8 @@ impl Host for State {
         let events = self
             .events_with_room()
             .map_err(|message| file_error(ErrorCode::Limit, &message))?;
-        Ok(events.watch(path))
+        let ending = || file_error(ErrorCode::Other, "the host is ending");
+        events.watch(path).ok_or_else(ending)
     }
 
     fn timer(&mut self, after_ms: u64) -> Result<u64, String> {
@@ -224,10 +202,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&a, "1").unwrap();
-        let runtime = Handle::current();
+        let watching = Arc::new(Watching::start());
         let wait = move || {
-            let mut events = Events::new(runtime);
-            let (watch_a, watch_b) = (events.watch(a.clone()), events.watch(b.clone()));
+            let mut events = Events::new(watching);
+            let watch_a = events.watch(a.clone()).unwrap();
+            let watch_b = events.watch(b.clone()).unwrap();
             let never = events.timer(u64::MAX);
             let soon = events.timer(1);
             assert_eq!(events.wait().unwrap(), [soon]);

@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod publisher;
 pub(crate) mod system;
+pub(crate) mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -28,6 +28,7 @@ use crate::engine::Machine;
 use crate::exporter::Slot;
 use crate::folder::{self, Folder, Stamp};
 use crate::host::system::FileSystems;
+use crate::host::watching::Watching;
 use crate::metrics::{Metrics, PluginMetrics};
 use crate::shared::{Health, Services, Shared};
 use crate::status::{Notice, PluginStatus};
@@ -81,7 +82,7 @@ pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> 
         services: Arc::new(Services {
             machine,
             file_systems: FileSystems::default(),
-            runtime: tokio::runtime::Handle::current(),
+            watching: Arc::new(Watching::start()),
         }),
         metrics,
         folder: Folder::default(),

@@ -502,3 +502,60 @@ async fn limits_are_in_force_at_once() {
     bench.apply(|config| config.limits.series = 1).await;
     bench.until_value("a", 1.0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_too_long_is_not_read() {
+    let mut bench = Bench::start_with(|config| config.limits.file_bytes = 10);
+    for (plugin, content, expected) in [
+        ("fits", "0123456789", None),
+        (
+            "long",
+            "01234567890",
+            Some("longer than 10 bytes (plugins.limits.file_bytes)"),
+        ),
+    ] {
+        let file = bench.path(plugin);
+        std::fs::write(&file, content).unwrap();
+        bench
+            .apply(|config| {
+                config.grants.insert(plugin.to_owned(), reading(&[&file]));
+            })
+            .await;
+        let path = file.to_str().unwrap();
+        let guest = Guest::exporter().wants_file(path).reads(path);
+        bench.install(plugin, &guest.build());
+        let answer = bench.collect(plugin).await;
+        let hits = bench.status(plugin).unwrap().usage.limit_hits;
+        match expected {
+            None => assert_eq!((answer, hits), (Ok(vec![]), vec![])),
+            Some(expected) => {
+                let expected = format!("plugin {plugin}: {expected}");
+                assert_eq!(answer.unwrap_err().to_string(), expected);
+                assert_eq!(hits, [("file_bytes", 1)]);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_a_busy_plugin_too_often_is_told() {
+    let bench = Bench::start_with(|config| config.limits.call_timeout_ms = 1500);
+    bench.install("a", &Guest::exporter().collect(ENDLESS).build());
+    let exporter = bench.until_exporter("a").await;
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let exporter = exporter.clone();
+            tokio::spawn(async move { exporter.collect().await.unwrap_err().to_string() })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await.unwrap());
+    }
+    let told = |text: &str| answers.iter().filter(|a| a.contains(text)).count();
+    assert!(
+        told("is still busy with 4 earlier collections") >= 1,
+        "{answers:#?}"
+    );
+    assert!(told("ran for longer than 1500 ms") >= 1, "{answers:#?}");
+}
