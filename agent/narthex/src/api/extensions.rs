@@ -48,6 +48,7 @@ fn plugin(status: &PluginStatus) -> Value {
         "sha256": status.sha256,
         "jobs": status.jobs,
         "wants": manifest.map(|manifest| capabilities(&manifest.wants)),
+        "optional": manifest.map(|manifest| capabilities(&manifest.optional)),
         "grants": capabilities(&status.grants),
         "missing": capabilities(&status.missing),
         "missingYaml": status.missing_yaml,

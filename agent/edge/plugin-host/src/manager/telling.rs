@@ -24,7 +24,13 @@ impl Manager {
         self.post();
     }
 
+    /// Without those whose plugin is being loaded for the first time: asking them now would only
+    /// show a failure that is over in a moment.
     fn exporters(&self) -> Vec<ExporterHandle> {
+        let is_settled = |(_, job): &(&String, &super::Job)| {
+            let plugin = self.plugins.get(&job.wanted.plugin);
+            plugin.is_none_or(|plugin| plugin.version().is_some() || plugin.refusal.is_some())
+        };
         let handle = |(name, job): (&String, &super::Job)| {
             let plugin = self.plugins.get(&job.wanted.plugin);
             let suggested = plugin
@@ -37,7 +43,7 @@ impl Manager {
                 exporter: job.slot.clone(),
             }
         };
-        self.jobs.iter().map(handle).collect()
+        self.jobs.iter().filter(is_settled).map(handle).collect()
     }
 
     fn providers(&self) -> BTreeMap<String, Arc<dyn DiscoveryProvider>> {
