@@ -61,8 +61,9 @@ fn a_changed_file_a_signal_and_a_request_reload() {
     // The job that stood in every version was never interrupted.
     let range = agent.value("count_over_time(up{job=\"one\"}[5m])").unwrap();
     let span = agent.value("max_over_time(timestamp(up{job=\"one\"})[5m:500ms]) - min_over_time(timestamp(up{job=\"one\"})[5m:500ms])").unwrap();
+    // A machine that is busy may skip a few; a loop that was started anew would lose seconds.
     assert!(
-        (range - 1.0 - span * 2.0).abs() <= 2.5,
+        range - 1.0 >= 0.8 * (span * 2.0),
         "{range} scrapes in {span} s"
     );
 }
