@@ -73,6 +73,10 @@ impl Agent {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(mut self) -> Self {
         self.spawn();
+        self.when_ready()
+    }
+
+    pub(crate) fn when_ready(mut self) -> Self {
         let ready = self.url("/-/ready");
         let started = Instant::now();
         loop {
@@ -106,7 +110,8 @@ impl Agent {
         }
     }
 
-    fn spawn(&mut self) {
+    /// Starts it without waiting.
+    pub(crate) fn spawn(&mut self) {
         let log = File::options()
             .create(true)
             .append(true)

@@ -38,6 +38,33 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Requests by HTTP that may wait for the main loop; whoever asks waits for a place.
 const COMMANDS: usize = 4;
 
+/// What the system tells the agent. Taken before anything else is done: a SIGHUP that comes while the
+/// log is replayed must not end the process, and counts once it runs.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(crate) fn take() -> anyhow::Result<Signals> {
+        let take = |kind| signal(kind).context("listening to signals");
+        Ok(Signals {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub(crate) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 pub(crate) struct App {
     flags: Flags,
     source: Source,
@@ -172,13 +199,9 @@ impl App {
     }
 
     /// Runs until SIGTERM, SIGINT or a request to quit; then ends every part.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+    pub(crate) async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let announcing = self.announce();
-        self.serve(&mut terminate, &mut interrupt, &mut hangup)
-            .await;
+        self.serve(&mut signals).await;
         announcing.abort();
         tracing::info!("stopping");
         self.parts.state.set_ready(false);
@@ -195,13 +218,13 @@ impl App {
         Ok(())
     }
 
-    async fn serve(&mut self, terminate: &mut Signal, interrupt: &mut Signal, hangup: &mut Signal) {
+    async fn serve(&mut self, signals: &mut Signals) {
         let mut maintenance = tokio::time::interval(MAINTENANCE);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => { let _ = self.reload().await; }
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+                _ = signals.hangup.recv() => { let _ = self.reload().await; }
                 paths = self.config_watcher.changed() => {
                     tracing::info!("changed: {}", names(&paths));
                     let _ = self.reload().await;
@@ -231,7 +254,14 @@ impl App {
         // Changes count from what is read now, also if it is refused: whoever mends a file at once
         // expects that to be seen.
         self.config_watcher = Watcher::new(self.loaded.watched.clone(), Default::default());
-        let result = reload::reload(&self.source, &self.flags, &self.parts, &self.metrics).await;
+        let result = reload::reload(
+            &self.source,
+            &self.flags,
+            &self.parts,
+            &self.metrics,
+            &self.loaded,
+        )
+        .await;
         match result {
             Ok(loaded) => {
                 self.take_over(loaded);

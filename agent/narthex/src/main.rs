@@ -15,8 +15,8 @@ mod state_file;
 use std::alloc::System;
 use std::process::ExitCode;
 
-use app::App;
-use cli::Cli;
+use app::{App, Signals};
+use cli::{Cli, Flags};
 use narthex_script_host::CountingAllocator;
 
 /// Counts what scripts allocate, so that their memory can be bounded.
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(async { App::start(cli.flags).await?.run().await });
+    let result = runtime.block_on(run(cli.flags));
     // Blocking threads that still wait for something must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
@@ -54,4 +54,17 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Runs until it is told to stop, which may be before it is ready: a log can take long to replay.
+async fn run(flags: Flags) -> anyhow::Result<()> {
+    let mut signals = Signals::take()?;
+    let app = tokio::select! {
+        app = App::start(flags) => app?,
+        () = signals.stop() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
+    app.run(signals).await
 }
