@@ -109,7 +109,7 @@ fn text(parts: &Parts, loaded: &Loaded, flags: &Flags, addresses: &[SocketAddr])
                 .join(", "),
         ),
         ("rules", format!("{rules} in {groups} groups")),
-        ("alerts to", receivers(loaded)),
+        ("alerts to", receivers(parts, loaded)),
         ("data in", flags.storage_path.display().to_string()),
     ];
     for (name, what) in lines {
@@ -150,14 +150,10 @@ fn plugin(status: &PluginStatus) -> String {
     }
 }
 
-fn receivers(loaded: &Loaded) -> String {
-    let Some(notify) = &loaded.notify else {
-        return String::new();
-    };
-    notify
-        .receivers
-        .iter()
-        .map(|r| r.name.clone())
-        .collect::<Vec<_>>()
-        .join(", ")
+/// The receivers of `alertmanager.yml`, and the Alertmanagers that alerts are forwarded to.
+fn receivers(parts: &Parts, loaded: &Loaded) -> String {
+    let own = loaded.notify.iter().flat_map(|notify| &notify.receivers);
+    let mut names: Vec<String> = own.map(|receiver| receiver.name.clone()).collect();
+    names.extend(parts.notify.alertmanagers());
+    names.join(", ")
 }
