@@ -8,7 +8,7 @@ use narthex_storage::{LabelQuery, Queryable, StorageError};
 
 use crate::json::write_labels;
 use crate::params::{MAX_TIME_MS, MIN_TIME_MS, Params};
-use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, success_raw, success_with};
+use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, large, success_raw, success_with};
 use crate::server::Shared;
 
 pub(crate) async fn series(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
@@ -22,8 +22,11 @@ pub(crate) async fn series(State(shared): State<Arc<Shared>>, params: Params) ->
         store.series(query)
     })
     .await?;
-    let remarks = truncate(&mut found, limit);
-    Ok(success_raw(&label_sets(&found), &remarks))
+    large(move || {
+        let remarks = truncate(&mut found, limit);
+        Ok(success_raw(&label_sets(&found), &remarks))
+    })
+    .await
 }
 
 pub(crate) async fn names(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
@@ -34,8 +37,11 @@ pub(crate) async fn names(State(shared): State<Arc<Shared>>, params: Params) -> 
         store.label_names(query)
     })
     .await?;
-    let remarks = truncate(&mut found, limit);
-    success_with(&texts(&found), &remarks)
+    large(move || {
+        let remarks = truncate(&mut found, limit);
+        success_with(&texts(&found), &remarks)
+    })
+    .await
 }
 
 pub(crate) async fn values(
@@ -53,8 +59,11 @@ pub(crate) async fn values(
     let look_up =
         move |store: &dyn Queryable, query: &LabelQuery<'_>| store.label_values(&name, query);
     let mut found = on_store(&shared, sets, start_ms, end_ms, look_up).await?;
-    let remarks = truncate(&mut found, limit);
-    success_with(&texts(&found), &remarks)
+    large(move || {
+        let remarks = truncate(&mut found, limit);
+        success_with(&texts(&found), &remarks)
+    })
+    .await
 }
 
 fn time_range(params: &Params) -> Result<(i64, i64), ApiError> {

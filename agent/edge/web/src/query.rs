@@ -11,7 +11,7 @@ use narthex_promql::syntax::{self, ParserOptions};
 
 use crate::json;
 use crate::params::Params;
-use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, success, success_raw};
+use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, large, success, success_raw};
 use crate::server::Shared;
 
 /// Points per series that a range query may give.
@@ -31,7 +31,7 @@ pub(crate) async fn instant(State(shared): State<Arc<Shared>>, params: Params) -
         engine.instant(&*store, &expr, time_ms, &context)
     })
     .await?;
-    respond(output, limit, &params)
+    large(move || respond(output, limit, &params)).await
 }
 
 pub(crate) async fn range(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
@@ -86,7 +86,7 @@ pub(crate) async fn range(State(shared): State<Arc<Shared>>, params: Params) -> 
         engine.range(&*store, &expr, steps, &context)
     })
     .await?;
-    respond(output, limit, &params)
+    large(move || respond(output, limit, &params)).await
 }
 
 pub(crate) async fn format(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {

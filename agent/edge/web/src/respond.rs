@@ -121,6 +121,17 @@ pub(crate) struct Remarks {
     pub(crate) infos: Vec<String>,
 }
 
+/// Makes an answer that may be large on a blocking thread: that can take seconds, and scrapes wait for
+/// the async ones.
+pub(crate) async fn large(make: impl FnOnce() -> ApiResult + Send + 'static) -> ApiResult {
+    tokio::task::spawn_blocking(make)
+        .await
+        .unwrap_or_else(|failed| {
+            let message = format!("writing the answer ended unexpectedly: {failed}");
+            Err(ApiError::new(ErrorKind::Internal, message))
+        })
+}
+
 /// `data` in the envelope.
 pub(crate) fn success(data: &impl Serialize) -> ApiResult {
     success_with(data, &Remarks::default())

@@ -84,6 +84,10 @@ fn listen_error(address: &str, error: &std::io::Error) -> WebError {
              --web.listen-address"
                 .to_owned()
         }
+        std::io::ErrorKind::InvalidInput => format!(
+            "{error}: expected host:port as in 127.0.0.1:9090, or :9090 for all interfaces, in \
+             --web.listen-address"
+        ),
         _ => error.to_string(),
     };
     WebError::Listen {
@@ -263,14 +267,16 @@ async fn compress(request: Request, next: Next) -> Response {
     if body.len() < COMPRESS_BYTES_MIN {
         return Response::from_parts(head, Body::from(body));
     }
-    match gzip(&body) {
-        Ok(compressed) => {
+    // Off the async threads: a large answer takes seconds, and scrapes wait for the same threads.
+    let uncompressed = body.clone();
+    match tokio::task::spawn_blocking(move || gzip(&uncompressed)).await {
+        Ok(Ok(compressed)) => {
             head.headers
                 .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             head.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(head, Body::from(compressed))
         }
-        Err(_) => Response::from_parts(head, Body::from(body)),
+        Ok(Err(_)) | Err(_) => Response::from_parts(head, Body::from(body)),
     }
 }
 

@@ -22,22 +22,22 @@ pub(crate) async fn targets(State(shared): State<Arc<Shared>>, params: Params) -
     let of_pool = |name: &str| pool.is_none_or(|pool| pool == name);
     let found = shared.parts.scraping.targets();
     let active: Vec<Value> = match &*state {
-        "dropped" => Vec::new(),
-        _ => found
+        "active" | "any" | "" => found
             .active
             .iter()
             .filter(|t| of_pool(&t.pool))
             .map(active_target)
             .collect(),
+        _ => Vec::new(),
     };
     let dropped: Vec<Value> = match &*state {
-        "active" => Vec::new(),
-        _ => found
+        "dropped" | "any" | "" => found
             .dropped
             .iter()
             .filter(|t| of_pool(&t.pool))
             .map(dropped_target)
             .collect(),
+        _ => Vec::new(),
     };
     success(&json!({
         "activeTargets": active,

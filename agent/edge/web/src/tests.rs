@@ -646,3 +646,37 @@ async fn headers() {
     let (_, head, _) = request(&server, "GET", "/", "accept-encoding: gzip;q=0\r\n", "").await;
     assert!(!head.contains("content-encoding"), "{head}");
 }
+
+#[tokio::test]
+async fn targets_by_state() {
+    let server = start(true, false).await;
+    for (parameters, active, dropped) in [
+        ("", 1, 1),
+        ("?state=", 1, 1),
+        ("?state=Any", 1, 1),
+        ("?state=active", 1, 0),
+        ("?state=dropped", 0, 1),
+        ("?state=other", 0, 0),
+        ("?scrapePool=k", 0, 0),
+    ] {
+        let (_, text) = get(&server, &format!("/api/v1/targets{parameters}")).await;
+        let json: Value = serde_json::from_str(&text).unwrap();
+        let count = |name: &str| json["data"][name].as_array().unwrap().len();
+        assert_eq!(
+            (count("activeTargets"), count("droppedTargets")),
+            (active, dropped),
+            "{parameters}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_say_what_is_expected() {
+    for address in ["nonsense", "127.0.0.1:99999", "127.0.0.1"] {
+        let error = Listeners::bind(&[address.to_owned()]).await.err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(address), "{text}");
+        assert!(text.contains("host:port"), "{text}");
+        assert!(text.contains("--web.listen-address"), "{text}");
+    }
+}
