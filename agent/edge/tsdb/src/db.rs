@@ -57,8 +57,8 @@ impl Config {
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data folder {folder} cannot be used: {source}", folder = folder.display())]
-    Folder { folder: PathBuf, source: io::Error },
+    #[error("the data folder {folder} cannot be used: {reason}", folder = folder.display())]
+    Folder { folder: PathBuf, reason: io::Error },
     #[error(
         "the data folder {folder} is in use by another process{process}: stop it, or choose another \
          folder", folder = folder.display(), process = in_parentheses(*pid)
@@ -482,9 +482,9 @@ struct NewSeries {
 }
 
 fn lock_folder(config: &Config) -> Result<FolderLock, OpenError> {
-    let unusable = |source| OpenError::Folder {
+    let unusable = |reason| OpenError::Folder {
         folder: config.path.clone(),
-        source,
+        reason,
     };
     std::fs::create_dir_all(config.path.join(wal::FOLDER)).map_err(unusable)?;
     FolderLock::take(&config.path).map_err(|error| match error {

@@ -46,6 +46,8 @@ fn a_folder_that_cannot_be_made_is_named() {
         .unwrap();
     assert!(matches!(error, OpenError::Folder { .. }));
     assert!(error.to_string().contains("file/data"), "{error}");
+    // The reason once: it is part of the text, so it is no source that would be told again.
+    assert!(std::error::Error::source(&error).is_none());
 }
 
 #[test]
