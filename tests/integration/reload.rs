@@ -139,6 +139,29 @@ fn a_broken_rule_file_changes_nothing_at_all() {
 }
 
 #[test]
+fn a_part_that_refuses_leaves_every_part_as_it_was() {
+    let (first, second) = (target("first"), target("second"));
+    let agent = Agent::new()
+        .with("prometheus.yml", &config(&[("one", &first)]))
+        .start();
+    agent.until("first", |a| a.query("first").len() == 1);
+    // Only whoever builds the client finds that the certificate is missing.
+    agent.write(
+        "alertmanager.yml",
+        "route: { receiver: hook }\nreceivers:\n- name: hook\n  webhook_configs:\n  \
+         - url: https://127.0.0.1:1/\n    http_config: { tls_config: { ca_file: missing.pem } }\n",
+    );
+    agent.write("prometheus.yml", &config(&[("two", &second)]));
+    let (code, text) = agent.post("/-/reload", "");
+    assert_eq!(code, 500, "{text}");
+    assert!(text.contains("missing.pem"), "{text}");
+    assert!(agent.query("second").is_empty());
+    let targets = agent.get("/api/v1/targets").to_string();
+    assert!(targets.contains(&first.address()) && !targets.contains(&second.address()));
+    assert_eq!(agent.get("/api/v2/receivers")[0]["name"], "none");
+}
+
+#[test]
 fn a_file_behind_a_symlink_is_followed() {
     let (first, second) = (target("first"), target("second"));
     let agent = Agent::new()

@@ -103,16 +103,21 @@ pub(crate) fn notify_config(loaded: &Loaded) -> narthex_notify::Config {
         .unwrap_or_else(narthex_notify::Config::without_receivers)
 }
 
-/// Loads anew and, if all is well, puts it in force.
+/// Loads anew and, if all is well, puts it in force. A part that refuses what was loaded leaves
+/// every part with `former`.
 pub(crate) async fn reload(
     source: &Source,
     flags: &Flags,
     parts: &Parts,
     metrics: &Metrics,
+    former: &Loaded,
 ) -> anyhow::Result<Loaded> {
     let result = async {
         let loaded = source.load().await?;
-        apply(&loaded, flags, source.external_url(), parts).await?;
+        if let Err(error) = apply(&loaded, flags, source.external_url(), parts).await {
+            apply(former, flags, source.external_url(), parts).await?;
+            return Err(error);
+        }
         Ok(loaded)
     }
     .await;
@@ -151,8 +156,8 @@ pub(crate) fn log_error(error: &anyhow::Error) {
     }
 }
 
-/// Hands every part its configuration. Scraping goes first, as it alone can refuse (a client that
-/// cannot be built), and then nothing else has changed.
+/// Hands every part its configuration. Scraping and notifying go first, as they alone can refuse
+/// (a client that cannot be built).
 pub(crate) async fn apply(
     loaded: &Loaded,
     flags: &Flags,
@@ -161,9 +166,9 @@ pub(crate) async fn apply(
 ) -> anyhow::Result<()> {
     let config = &loaded.prometheus;
     parts.scrape.apply_config(config.scrape.clone())?;
+    parts.notify.apply(notify_config(loaded))?;
     parts.store.set_retention_ms(retention_ms(flags, config));
     parts.state.set_engine(engine(flags, config));
-    parts.notify.apply(notify_config(loaded))?;
     parts.notify.set_labelling(narthex_notify::Labelling {
         external_labels: config.global.external_labels.clone(),
         relabel: config.alerting.relabel.clone(),
