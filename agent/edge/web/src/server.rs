@@ -181,11 +181,19 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/-/ready", get(lifecycle::ready))
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload))
         .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit))
+        .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(compress))
         .layer(middleware::from_fn(cross_origin))
         .layer(middleware::from_fn_with_state(shared.clone(), count))
         .with_state(shared)
+}
+
+async fn unknown_path() -> (StatusCode, &'static str) {
+    (
+        StatusCode::NOT_FOUND,
+        "404 page not found: / lists what there is\n",
+    )
 }
 
 async fn only_when_ready(

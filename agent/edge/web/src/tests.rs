@@ -495,7 +495,9 @@ async fn refuses() {
             "{path}: {text}"
         );
     }
-    assert_eq!(get(&server, "/api/v1/none").await.0, 404);
+    let (code, text) = get(&server, "/api/v1/none").await;
+    assert_eq!(code, 404);
+    assert!(text.contains("404 page not found"), "{text}");
     assert_eq!(
         request(&server, "DELETE", "/api/v1/query", "", "").await.0,
         405
