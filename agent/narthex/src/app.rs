@@ -151,6 +151,7 @@ impl App {
         reload::log_notices(&loaded);
         let listeners = Listeners::bind(&flags.listen_addresses).await?;
         let addresses = listeners.addresses();
+        let starting = listeners.answer_starting()?;
         let registry = Registry::new();
         let metrics = Metrics::new(&registry, env!("CARGO_PKG_VERSION"))?;
         let (parts, forwarding) = make_parts(&flags, &loaded, &registry).await?;
@@ -165,6 +166,7 @@ impl App {
             commands: command_sender,
             start_time_ms,
         };
+        starting.end().await;
         let web = tokio::spawn(narthex_web::serve(
             listeners,
             web_parts(&parts, view, &flags, registry),

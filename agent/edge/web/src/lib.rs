@@ -20,7 +20,7 @@ mod status;
 mod targets;
 mod time;
 
-pub use server::{Listeners, Options, WebError, serve};
+pub use server::{Listeners, Options, Starting, WebError, serve};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::backend::Parts;
 use crate::metrics::Metrics;
@@ -25,6 +27,9 @@ use crate::{alertmanager, extensions, labels, lifecycle, query, rules, status, t
 const COMPRESS_BYTES_MIN: usize = 1400;
 /// Posted alerts may take this much.
 const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// How long requests that came while starting may take to be answered.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,6 +42,8 @@ pub struct Options {
 pub enum WebError {
     #[error("listening on {address}: {reason}")]
     Listen { address: String, reason: String },
+    #[error("a socket that was taken cannot be used: {0}")]
+    Socket(std::io::Error),
     #[error("registering metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -49,7 +56,27 @@ pub(crate) struct Shared {
 }
 
 /// Sockets that are taken, before anything else is started.
-pub struct Listeners(Vec<TcpListener>);
+pub struct Listeners(Vec<std::net::TcpListener>);
+
+/// Answers until it is ended or dropped; see [`Listeners::answer_starting`].
+pub struct Starting {
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Starting {
+    /// Waits until no more connections are taken, so that all further ones come to [`serve`].
+    pub async fn end(self) {
+        self.stop.send_replace(true);
+        for mut server in self.servers {
+            // Connections on which nothing is asked must not hold up the start.
+            if timeout(LAST_ANSWERS, &mut server).await.is_err() {
+                server.abort();
+                let _ = server.await;
+            }
+        }
+    }
+}
 
 impl Listeners {
     /// Takes every address (`host:port`, or `:port` for all interfaces).
@@ -62,6 +89,7 @@ impl Listeners {
             };
             let listener = TcpListener::bind(&full)
                 .await
+                .and_then(TcpListener::into_std)
                 .map_err(|e| listen_error(address, &e))?;
             listeners.push(listener);
         }
@@ -75,6 +103,40 @@ impl Listeners {
             .filter_map(|listener| listener.local_addr().ok())
             .collect()
     }
+
+    /// Says that the agent is healthy but not ready yet, until what is given back is ended. A start
+    /// can take long, and whoever watches the process must not take it for hung meanwhile.
+    pub fn answer_starting(&self) -> Result<Starting, WebError> {
+        let router = Router::new()
+            .route("/-/healthy", get(lifecycle::healthy))
+            .fallback(|| async { unavailable() });
+        let (stop, stopped) = watch::channel(false);
+        let mut servers = Vec::new();
+        for listener in &self.0 {
+            let again = asynchronous(listener.try_clone().map_err(WebError::Socket)?)?;
+            let server = serve_on(again, router.clone(), stopped.clone());
+            servers.push(tokio::spawn(server));
+        }
+        Ok(Starting { stop, servers })
+    }
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let stopped = async move {
+        // An error means that the sender is gone: then stop too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .await
+}
+
+fn asynchronous(listener: std::net::TcpListener) -> Result<TcpListener, WebError> {
+    TcpListener::from_std(listener).map_err(WebError::Socket)
 }
 
 fn listen_error(address: &str, error: &std::io::Error) -> WebError {
@@ -113,13 +175,12 @@ pub async fn serve(
     }));
     let mut servers = Vec::new();
     for listener in listeners.0 {
-        let mut stop = stop.clone();
-        let stopped = async move {
-            // An error means that the sender is gone: then stop too.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(stopped);
-        servers.push(tokio::spawn(server.into_future()));
+        let listener = asynchronous(listener)?;
+        servers.push(tokio::spawn(serve_on(
+            listener,
+            router.clone(),
+            stop.clone(),
+        )));
     }
     for server in servers {
         match server.await {
@@ -204,13 +265,15 @@ async fn only_when_ready(
     if shared.parts.agent.is_ready() {
         return next.run(request).await;
     }
-    let headers = [("X-Prometheus-Stopping", "false")];
+    unavailable().into_response()
+}
+
+fn unavailable() -> impl IntoResponse {
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        headers,
+        [("X-Prometheus-Stopping", "false")],
         "Service Unavailable",
     )
-        .into_response()
 }
 
 async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

@@ -255,6 +255,11 @@ struct Server {
 }
 
 async fn start(ready: bool, enable_lifecycle: bool) -> Server {
+    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    start_on(listeners, ready, enable_lifecycle)
+}
+
+fn start_on(listeners: Listeners, ready: bool, enable_lifecycle: bool) -> Server {
     let store = Arc::new(MemoryStore::default());
     let mut appender = store.appender();
     for minute in 0..3 {
@@ -284,7 +289,6 @@ async fn start(ready: bool, enable_lifecycle: bool) -> Server {
         query_timeout: Duration::from_secs(60),
         query_concurrency: 4,
     };
-    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
     let address = listeners.addresses()[0];
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(serve(listeners, parts, options, stopped));
@@ -633,6 +637,27 @@ async fn what_is_not_ready_says_so() {
         (status, text.as_str()),
         (500, "failed to reload config: prometheus.yml:1:1: no\n")
     );
+}
+
+#[tokio::test]
+async fn what_starts_is_healthy_and_not_ready() {
+    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    let (stop, _) = watch::channel(false);
+    let server = Server {
+        address: listeners.addresses()[0],
+        _stop: stop,
+    };
+    let starting = listeners.answer_starting().unwrap();
+    assert_eq!(get(&server, "/-/healthy").await.0, 200);
+    for path in ["/-/ready", "/api/v1/query?query=up", "/metrics", "/none"] {
+        assert_eq!(get(&server, path).await.0, 503, "{path}");
+    }
+    // One that connects and says nothing must not hold up what follows.
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    starting.end().await;
+    let server = start_on(listeners, true, false);
+    assert_eq!(get(&server, "/-/ready").await.0, 200);
+    assert_eq!(get(&server, "/api/v1/query?query=up").await.0, 200);
 }
 
 #[tokio::test]
