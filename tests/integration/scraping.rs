@@ -65,7 +65,13 @@ fn a_series_a_target_and_a_scrape_that_go_away_are_stale() {
 
     target.set(metrics("a 1\n"));
     agent.until("up again", |a| a.query("a").len() == 1);
+    // An emptied file looks like one that is being written; a request takes it up.
     agent.write("prometheus.yml", "");
+    agent.until("the warning", |a| {
+        a.log().contains("prometheus.yml is empty now")
+    });
+    assert_eq!(agent.query("a").len(), 1);
+    assert_eq!(agent.post("/-/reload", "").0, 200);
     agent.until("all stale", |a| a.query("{job=\"job0\"}").is_empty());
 }
 

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::agent::{AgentView, Command};
+use crate::api::agent::{AgentView, Command, PROMETHEUS_VERSION};
 use crate::api::alerts::AlertsView;
 use crate::api::extensions::ExtensionsView;
 use crate::api::rules::RulesView;
@@ -153,7 +153,7 @@ impl App {
         let addresses = listeners.addresses();
         let starting = listeners.answer_starting()?;
         let registry = Registry::new();
-        let metrics = Metrics::new(&registry, env!("CARGO_PKG_VERSION"))?;
+        let metrics = Metrics::new(&registry, PROMETHEUS_VERSION)?;
         let (parts, forwarding) = make_parts(&flags, &loaded, &registry).await?;
         let config_watcher = Watcher::new(loaded.watched.clone(), Default::default());
         let script_watcher = Watcher::new(script_paths(&loaded), Default::default());
@@ -229,7 +229,9 @@ impl App {
                 _ = signals.hangup.recv() => { let _ = self.reload().await; }
                 paths = self.config_watcher.changed() => {
                     tracing::info!("changed: {}", names(&paths));
-                    let _ = self.reload().await;
+                    if !self.was_emptied() {
+                        let _ = self.reload().await;
+                    }
                 }
                 _ = self.script_watcher.changed() => self.sync_scripts(),
                 changed = self.plugin_set.changed() => match changed {
@@ -250,6 +252,22 @@ impl App {
                 _ = maintenance.tick() => self.maintain(),
             }
         }
+    }
+
+    /// An editor or a script that writes slowly empties the file first; taking that up would end
+    /// every scrape. Whoever means it says so by SIGHUP or by request.
+    fn was_emptied(&self) -> bool {
+        let file = &self.flags.config_file;
+        let is_empty = std::fs::read_to_string(file).is_ok_and(|text| text.trim().is_empty());
+        let emptied = is_empty && !self.loaded.yaml.trim().is_empty();
+        if emptied {
+            tracing::warn!(
+                "{} is empty now, which looks like a file that is being written: it is left alone \
+                 until it has a content; SIGHUP takes it up as it is",
+                file.display()
+            );
+        }
+        emptied
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {

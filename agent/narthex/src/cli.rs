@@ -126,6 +126,26 @@ struct IgnoredFlags {
     console_libraries: Option<String>,
     #[arg(long = "web.page-title", hide = true)]
     page_title: Option<String>,
+    #[arg(long = "web.max-connections", hide = true)]
+    max_connections: Option<String>,
+    #[arg(long = "web.read-timeout", hide = true)]
+    read_timeout: Option<String>,
+    #[arg(long = "web.cors.origin", hide = true)]
+    cors_origin: Option<String>,
+    #[arg(long = "web.user-assets", hide = true)]
+    user_assets: Option<String>,
+    #[arg(long = "storage.remote.flush-deadline", hide = true)]
+    remote_flush_deadline: Option<String>,
+    #[arg(long = "alertmanager.notification-queue-capacity", hide = true)]
+    notification_queue_capacity: Option<String>,
+    #[arg(long = "rules.alert.for-outage-tolerance", hide = true)]
+    for_outage_tolerance: Option<String>,
+    #[arg(long = "rules.alert.for-grace-period", hide = true)]
+    for_grace_period: Option<String>,
+    #[arg(long = "rules.alert.resend-delay", hide = true)]
+    resend_delay: Option<String>,
+    #[arg(long = "storage.tsdb.no-lockfile", hide = true, action = ArgAction::SetTrue)]
+    no_lockfile: bool,
 }
 
 impl Cli {
@@ -158,6 +178,28 @@ impl Cli {
             ("web.console.templates", ignored.console_templates.is_some()),
             ("web.console.libraries", ignored.console_libraries.is_some()),
             ("web.page-title", ignored.page_title.is_some()),
+            ("web.max-connections", ignored.max_connections.is_some()),
+            ("web.read-timeout", ignored.read_timeout.is_some()),
+            ("web.cors.origin", ignored.cors_origin.is_some()),
+            ("web.user-assets", ignored.user_assets.is_some()),
+            (
+                "storage.remote.flush-deadline",
+                ignored.remote_flush_deadline.is_some(),
+            ),
+            (
+                "alertmanager.notification-queue-capacity",
+                ignored.notification_queue_capacity.is_some(),
+            ),
+            (
+                "rules.alert.for-outage-tolerance",
+                ignored.for_outage_tolerance.is_some(),
+            ),
+            (
+                "rules.alert.for-grace-period",
+                ignored.for_grace_period.is_some(),
+            ),
+            ("rules.alert.resend-delay", ignored.resend_delay.is_some()),
+            ("storage.tsdb.no-lockfile", ignored.no_lockfile),
             ("web.enable-admin-api", self.flags.enable_admin_api),
         ];
         let named = given.iter().filter(|(_, given)| *given);

@@ -11,7 +11,10 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(registry: &Registry, version: &str) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(
+        registry: &Registry,
+        prometheus_version: &str,
+    ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics {
             reload_successful: IntGauge::new(
                 "prometheus_config_last_reload_successful",
@@ -27,12 +30,15 @@ impl Metrics {
         registry.register(Box::new(metrics.reload_success_seconds.clone()))?;
         registry.register(Box::new(metrics.ready.clone()))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        for name in ["prometheus_build_info", "narthex_build_info"] {
-            let help = "A metric with the constant value 1, labelled by the version.";
-            let info = IntGaugeVec::new(Opts::new(name, help), &["version"])?;
-            info.with_label_values(&[version]).set(1);
-            registry.register(Box::new(info))?;
-        }
+        build_info(registry, "prometheus_build_info", prometheus_version)?;
+        build_info(registry, "narthex_build_info", env!("CARGO_PKG_VERSION"))?;
         Ok(metrics)
     }
+}
+
+fn build_info(registry: &Registry, name: &str, version: &str) -> Result<(), prometheus::Error> {
+    let help = "A metric with the constant value 1, labelled by the version.";
+    let info = IntGaugeVec::new(Opts::new(name, help), &["version"])?;
+    info.with_label_values(&[version]).set(1);
+    registry.register(Box::new(info))
 }

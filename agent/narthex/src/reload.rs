@@ -70,12 +70,10 @@ pub(crate) fn log_notices(loaded: &Loaded) {
     }
 }
 
+/// 0 means the default, on either side, as Prometheus has it.
 pub(crate) fn retention_ms(flags: &Flags, config: &PrometheusConfig) -> u64 {
-    config
-        .storage
-        .retention_ms
-        .or(flags.retention_ms)
-        .unwrap_or(RETENTION_MS_DEFAULT)
+    let given = config.storage.retention_ms.or(flags.retention_ms);
+    given.filter(|ms| *ms > 0).unwrap_or(RETENTION_MS_DEFAULT)
 }
 
 pub(crate) fn parser_options(flags: &Flags) -> ParserOptions {

@@ -21,9 +21,11 @@ use crate::time::{rfc3339, rfc3339_millis};
 
 pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let runtime = shared.parts.agent.runtime();
+    let mut version = build_json(&shared);
+    version["version"] = json!(shared.parts.agent.build().alertmanager_version);
     answer(&json!({
         "cluster": { "status": "disabled", "peers": [] },
-        "versionInfo": build_json(&shared),
+        "versionInfo": version,
         "config": { "original": shared.parts.alerts.config_yaml() },
         "uptime": rfc3339(runtime.start_time_ms),
     }))

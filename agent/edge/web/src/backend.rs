@@ -218,7 +218,12 @@ pub struct RuntimeInfo {
 
 #[derive(Clone, Debug)]
 pub struct BuildInfo {
+    /// Of the Prometheus whose API this is.
     pub version: String,
+    /// Of the Alertmanager whose API this is.
+    pub alertmanager_version: String,
+    /// What this really is, with its version.
+    pub product: String,
     pub revision: String,
     pub branch: String,
     pub build_user: String,

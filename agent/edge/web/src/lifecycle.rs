@@ -96,7 +96,7 @@ pub(crate) async fn front_page(State(shared): State<Arc<Shared>>) -> Html<String
         // Writing into a String does not fail.
         let _ = writeln!(rows, "<tr><td><a href=\"{path}\">{path}</a><td>{purpose}");
     }
-    let version = shared.parts.agent.build().version;
+    let product = shared.parts.agent.build().product;
     Html(format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -104,7 +104,7 @@ pub(crate) async fn front_page(State(shared): State<Arc<Shared>>) -> Html<String
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}}\
          td{{padding:.1rem 1.5rem .1rem 0}}a{{font-family:ui-monospace,monospace}}\
          @media(prefers-color-scheme:dark){{body{{background:#111;color:#ddd}}a{{color:#8bf}}}}</style>\n\
-         <h1>Narthex {version}</h1>\n\
+         <h1>{product}</h1>\n\
          <p>Scrapes, stores, queries, alerts and notifies. The HTTP API is Prometheus's \
          (<code>/api/v1</code>) and Alertmanager's (<code>/api/v2</code>): point Grafana, promtool \
          and amtool here.</p>\n<table>\n{rows}</table>\n</html>\n"

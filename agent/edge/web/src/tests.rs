@@ -224,6 +224,8 @@ impl Agent for Fixed {
     fn build(&self) -> BuildInfo {
         BuildInfo {
             version: "1".to_owned(),
+            alertmanager_version: "2".to_owned(),
+            product: "Narthex 0".to_owned(),
             revision: String::new(),
             branch: String::new(),
             build_user: String::new(),
@@ -591,6 +593,12 @@ async fn the_alertmanager_side() {
     assert_eq!(
         get(&server, "/api/v2/receivers").await.1,
         r#"[{"name":"hook"}]"#
+    );
+    assert!(
+        get(&server, "/api/v2/status")
+            .await
+            .1
+            .contains(r#""version":"2""#)
     );
     assert!(
         get(&server, "/api/v2/status")

@@ -13,6 +13,11 @@ use crate::cli::Flags;
 use crate::machine;
 use crate::parts::Parts;
 
+/// What is told as the version: clients such as Grafana switch functions on and off by it, so it is
+/// that of the Prometheus and the Alertmanager whose API this is.
+pub(crate) const PROMETHEUS_VERSION: &str = "3.14.0";
+const ALERTMANAGER_VERSION: &str = "0.34.0";
+
 /// What the API asks the main loop to do.
 pub(crate) enum Command {
     Reload(oneshot::Sender<Result<(), String>>),
@@ -59,8 +64,10 @@ impl Agent for AgentView {
 
     fn build(&self) -> BuildInfo {
         BuildInfo {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: String::new(),
+            version: PROMETHEUS_VERSION.to_owned(),
+            alertmanager_version: ALERTMANAGER_VERSION.to_owned(),
+            product: format!("Narthex {}", env!("CARGO_PKG_VERSION")),
+            revision: format!("narthex-{}", env!("CARGO_PKG_VERSION")),
             branch: String::new(),
             build_user: String::new(),
             build_date: String::new(),
