@@ -18,12 +18,12 @@ pub mod sample;
 pub mod target;
 
 pub use cancel::{CancelReason, CancelToken};
-pub use family::{Metric, MetricFamily, MetricType, MetricValue};
+pub use family::{Metadata, Metric, MetricFamily, MetricType, MetricValue};
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
 pub use regexp::Regexp;
-pub use sample::{STALE_NAN, Sample, SampleValue, is_stale_nan};
+pub use sample::{Exemplar, STALE_NAN, Sample, SampleValue, is_stale_nan};
 pub use target::TargetGroup;
 
 /// The label that holds a series' metric name.

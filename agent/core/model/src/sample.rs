@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Histogram;
+use crate::{Histogram, Labels};
 
 /// The bits of the NaN that marks the end of a series.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -39,4 +39,13 @@ impl From<f64> for SampleValue {
 pub struct Sample {
     pub timestamp_ms: i64,
     pub value: SampleValue,
+}
+
+/// A sample of single events: a value with labels (a trace id, say) that a target gives as an
+/// example of what a series counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    pub labels: Labels,
+    pub value: f64,
+    pub timestamp_ms: i64,
 }

@@ -33,22 +33,22 @@ fn store() -> MemoryStore {
         let value = f64::from(step);
         for job in ["a", "b"] {
             let up = labels(&[("__name__", "up"), ("job", job)]);
-            appender.append(None, &up, time_ms, value).unwrap();
+            appender.append(&up, time_ms, value).unwrap();
             let total = labels(&[("__name__", "req_total"), ("job", job)]);
-            appender.append(None, &total, time_ms, value).unwrap();
+            appender.append(&total, time_ms, value).unwrap();
         }
         let gone = labels(&[("__name__", "gone")]);
         if step < 3 {
             let value = if step == 2 { STALE_NAN } else { value };
-            appender.append(None, &gone, time_ms, value).unwrap();
+            appender.append(&gone, time_ms, value).unwrap();
         }
         let native = labels(&[("__name__", "native")]);
         appender
-            .append_histogram(None, &native, time_ms, Arc::new(Histogram::default()))
+            .append_histogram(&native, time_ms, Arc::new(Histogram::default()))
             .unwrap();
         for le in ["1", "x", "+Inf"] {
             let bucket = labels(&[("__name__", "h_bucket"), ("le", le)]);
-            appender.append(None, &bucket, time_ms, value).unwrap();
+            appender.append(&bucket, time_ms, value).unwrap();
         }
     }
     appender.commit().unwrap();
@@ -426,7 +426,7 @@ fn cancellation_is_seen_from_series_to_series() {
         for series in 0..100 {
             let labels =
                 Labels::from_pairs([("__name__", "m".to_owned()), ("i", format!("{series}"))]);
-            appender.append(None, &labels, 1000, 1.0).unwrap();
+            appender.append(&labels, 1000, 1.0).unwrap();
         }
         appender.commit().unwrap();
         let cancel = CancelToken::default();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Histogram, Labels};
+use narthex_model::{Exemplar, Histogram, Labels, Metadata};
 
 /// Where a store has a series. Whoever writes the same series again and again keeps it and saves
 /// the look-up; a store may forget a reference at any time, then the labels count.
@@ -20,10 +20,33 @@ pub enum AppendError {
     OutOfBounds,
     #[error("too old sample")]
     TooOld,
+    /// The reference is no longer good: append by labels.
+    #[error("unknown series reference")]
+    UnknownSeries,
     #[error("the label set is empty")]
     NoLabels,
-    #[error("this store takes no native histograms yet")]
-    HistogramNotSupported,
+    #[error("invalid histogram: {0}")]
+    InvalidHistogram(&'static str),
+    #[error("invalid exemplar: {0}")]
+    InvalidExemplar(&'static str),
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitReport {
+    /// Samples that readers now see. One that was there already, to the bit, is neither stored nor
+    /// refused.
+    pub stored: u64,
+    /// In the order of the calls.
+    pub refused: Vec<Refused>,
+}
+
+/// A sample that did not fit what the store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Counts the batch's samples, floats and histograms alike, that were taken, from 0.
+    pub index: u32,
+    pub error: AppendError,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,25 +63,52 @@ pub trait Appendable: Send + Sync {
 
 /// One batch of samples, usually of one scrape or one rule evaluation. Readers see all of it or
 /// nothing, after `commit`. Dropping it without `commit` discards it.
+///
+/// An append refuses what is wrong in itself; whether a sample fits what the store has of its
+/// series is judged once, at the commit, whose report names those that did not.
 pub trait Appender: Send {
-    /// Adds one float. `known` is what an earlier call for the same labels gave back.
+    /// Adds one float to the series of these labels, which is made if need be.
     fn append(
         &mut self,
-        known: Option<SeriesRef>,
         labels: &Labels,
         timestamp_ms: i64,
         value: f64,
     ) -> Result<SeriesRef, AppendError>;
 
-    /// Adds one native histogram.
+    /// Adds one float to a series that an earlier call gave back.
+    fn append_known(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        value: f64,
+    ) -> Result<(), AppendError>;
+
+    /// Adds one native histogram to the series of these labels, which is made if need be.
     fn append_histogram(
         &mut self,
-        known: Option<SeriesRef>,
         labels: &Labels,
         timestamp_ms: i64,
         histogram: Arc<Histogram>,
     ) -> Result<SeriesRef, AppendError>;
 
+    /// Adds one native histogram to a series that an earlier call gave back.
+    fn append_known_histogram(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+    ) -> Result<(), AppendError>;
+
+    /// Adds an exemplar. One that is not newer than the series' newest is passed over.
+    fn append_exemplar(
+        &mut self,
+        series: SeriesRef,
+        exemplar: &Exemplar,
+    ) -> Result<(), AppendError>;
+
+    /// Remembers the type, help and unit of a metric family.
+    fn set_metadata(&mut self, family: &str, metadata: &Metadata);
+
     /// When this returns, the samples are in the log (they survive a kill) and readers see them.
-    fn commit(self: Box<Self>) -> Result<(), CommitError>;
+    fn commit(self: Box<Self>) -> Result<CommitReport, CommitError>;
 }

@@ -12,6 +12,11 @@ pub mod memory;
 pub mod query;
 pub mod status;
 
-pub use append::{AppendError, Appendable, Appender, CommitError, SeriesRef};
-pub use query::{Column, LabelQuery, Queryable, SelectQuery, Series, StorageError};
+pub use append::{
+    AppendError, Appendable, Appender, CommitError, CommitReport, Refused, SeriesRef,
+};
+pub use query::{
+    Column, ExemplarQueryable, LabelQuery, Queryable, SelectQuery, Series, SeriesExemplars,
+    StorageError,
+};
 pub use status::{CardinalityStat, HeadStats, StoreStatus, TsdbStats};

@@ -1,14 +1,14 @@
 //! A plain store for tests: a map from labels to samples, no log, no limits.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use narthex_model::matcher::all_match;
-use narthex_model::{Histogram, Labels, SampleValue};
+use narthex_model::{Exemplar, Histogram, Labels, Metadata, SampleValue};
 
 use crate::{
-    AppendError, Appendable, Appender, Column, CommitError, LabelQuery, Queryable, SelectQuery,
-    Series, SeriesRef, StorageError,
+    AppendError, Appendable, Appender, Column, CommitError, CommitReport, LabelQuery, Queryable,
+    Refused, SelectQuery, Series, SeriesRef, StorageError,
 };
 
 type Samples = BTreeMap<i64, SampleValue>;
@@ -16,6 +16,7 @@ type Samples = BTreeMap<i64, SampleValue>;
 #[derive(Default)]
 pub struct MemoryStore {
     series: RwLock<BTreeMap<Labels, Samples>>,
+    references: Mutex<HashMap<SeriesRef, Labels>>,
 }
 
 impl MemoryStore {
@@ -25,6 +26,11 @@ impl MemoryStore {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Labels, Samples>> {
         self.series.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn references(&self) -> MutexGuard<'_, HashMap<SeriesRef, Labels>> {
+        let references = self.references.lock();
+        references.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Labels, Samples>> {
@@ -75,27 +81,31 @@ impl MemoryAppender<'_> {
         if labels.is_empty() {
             return Err(AppendError::NoLabels);
         }
-        let series = self.store.read();
-        let last = series
-            .get(labels)
-            .and_then(|samples| samples.last_key_value());
-        match last {
-            Some((last_ms, _)) if timestamp_ms < *last_ms => return Err(AppendError::OutOfOrder),
-            Some((last_ms, last)) if timestamp_ms == *last_ms && *last != value => {
-                return Err(AppendError::DuplicateTimestamp);
-            }
-            _ => {}
-        }
-        drop(series);
+        let reference = SeriesRef(labels.fingerprint());
+        let mut references = self.store.references();
+        references
+            .entry(reference)
+            .or_insert_with(|| labels.clone());
         self.batch.push((labels.clone(), timestamp_ms, value));
-        Ok(SeriesRef(labels.fingerprint()))
+        Ok(reference)
+    }
+
+    fn add_known(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        value: SampleValue,
+    ) -> Result<(), AppendError> {
+        let references = self.store.references();
+        let labels = references.get(&series).ok_or(AppendError::UnknownSeries)?;
+        self.batch.push((labels.clone(), timestamp_ms, value));
+        Ok(())
     }
 }
 
 impl Appender for MemoryAppender<'_> {
     fn append(
         &mut self,
-        _known: Option<SeriesRef>,
         labels: &Labels,
         timestamp_ms: i64,
         value: f64,
@@ -103,9 +113,17 @@ impl Appender for MemoryAppender<'_> {
         self.add(labels, timestamp_ms, SampleValue::Float(value))
     }
 
+    fn append_known(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        self.add_known(series, timestamp_ms, SampleValue::Float(value))
+    }
+
     fn append_histogram(
         &mut self,
-        _known: Option<SeriesRef>,
         labels: &Labels,
         timestamp_ms: i64,
         histogram: Arc<Histogram>,
@@ -113,15 +131,50 @@ impl Appender for MemoryAppender<'_> {
         self.add(labels, timestamp_ms, SampleValue::Histogram(histogram))
     }
 
-    fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        let mut series = self.store.write();
-        for (labels, timestamp_ms, value) in self.batch {
-            series
-                .entry(labels)
-                .or_default()
-                .insert(timestamp_ms, value);
-        }
+    fn append_known_histogram(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+    ) -> Result<(), AppendError> {
+        self.add_known(series, timestamp_ms, SampleValue::Histogram(histogram))
+    }
+
+    /// Exemplars are not kept here.
+    fn append_exemplar(&mut self, _: SeriesRef, _: &Exemplar) -> Result<(), AppendError> {
         Ok(())
+    }
+
+    /// Metadata is not kept here.
+    fn set_metadata(&mut self, _: &str, _: &Metadata) {}
+
+    fn commit(self: Box<Self>) -> Result<CommitReport, CommitError> {
+        let mut report = CommitReport::default();
+        let mut series = self.store.write();
+        for (index, (labels, timestamp_ms, value)) in (0..).zip(self.batch) {
+            let samples = series.entry(labels).or_default();
+            match fit(samples, timestamp_ms, &value) {
+                Ok(true) => {
+                    samples.insert(timestamp_ms, value);
+                    report.stored += 1;
+                }
+                Ok(false) => {}
+                Err(error) => report.refused.push(Refused { index, error }),
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Whether the sample can be appended; false if it is there already.
+fn fit(samples: &Samples, timestamp_ms: i64, value: &SampleValue) -> Result<bool, AppendError> {
+    match samples.last_key_value() {
+        Some((last_ms, _)) if timestamp_ms < *last_ms => Err(AppendError::OutOfOrder),
+        Some((last_ms, last)) if timestamp_ms == *last_ms && last != value => {
+            Err(AppendError::DuplicateTimestamp)
+        }
+        Some((last_ms, _)) => Ok(timestamp_ms > *last_ms),
+        None => Ok(true),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{CancelToken, Histogram, Labels, Matcher};
+use narthex_model::{CancelToken, Exemplar, Histogram, Labels, Matcher};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
@@ -70,4 +70,22 @@ pub enum Column<'a> {
         timestamps_ms: &'a [i64],
         values: &'a [Arc<Histogram>],
     },
+}
+
+/// The exemplars of one series, in ascending time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesExemplars {
+    pub labels: Labels,
+    pub exemplars: Vec<Exemplar>,
+}
+
+pub trait ExemplarQueryable: Send + Sync {
+    /// Exemplars of the series that meet any of the matcher sets, sorted by labels. Both ends of
+    /// the range are inclusive.
+    fn exemplars(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<SeriesExemplars>, StorageError>;
 }

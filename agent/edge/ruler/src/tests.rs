@@ -74,7 +74,7 @@ impl World {
     fn append(&self, metric: &str, value: f64) {
         let mut appender = self.store.appender();
         let labels = Labels::from_pairs([("__name__", metric)]);
-        appender.append(None, &labels, START_MS, value).unwrap();
+        appender.append(&labels, START_MS, value).unwrap();
         appender.commit().unwrap();
     }
 

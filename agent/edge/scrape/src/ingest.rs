@@ -99,6 +99,8 @@ pub(crate) struct Batch<'a> {
     target_labels: &'a Labels,
     time_ms: i64,
     counts: Counts,
+    /// Samples of the target that the store's batch took.
+    taken: u32,
     names: HashSet<Arc<str>>,
 }
 
@@ -118,6 +120,7 @@ impl<'a> Batch<'a> {
             target_labels,
             time_ms,
             counts: Counts::default(),
+            taken: 0,
             names: HashSet::new(),
         }
     }
@@ -177,9 +180,13 @@ impl<'a> Batch<'a> {
         for report in self.memory.reports.iter_mut().filter(|report| report.live) {
             report.live = false;
             // A series that has newer samples from elsewhere needs no marker.
-            let _ = self
-                .appender
-                .append(report.reference, &report.labels, self.time_ms, STALE_NAN);
+            let _ = append(
+                &mut *self.appender,
+                &mut report.reference,
+                &report.labels,
+                self.time_ms,
+                STALE_NAN,
+            );
         }
     }
 
@@ -197,8 +204,23 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub(crate) fn commit(self) -> Result<(), ScrapeError> {
-        Ok(self.appender.commit()?)
+    /// Gives the counts with what the store refused.
+    pub(crate) fn commit(self) -> Result<Counts, ScrapeError> {
+        let mut counts = self.counts;
+        let report = self.appender.commit()?;
+        // What follows the target's samples are stale markers and reports, which may come too late.
+        let refused = report
+            .refused
+            .iter()
+            .filter(|refused| refused.index < self.taken);
+        for refused in refused {
+            match refused.error {
+                AppendError::DuplicateTimestamp => counts.duplicates += 1,
+                AppendError::OutOfBounds => counts.out_of_bounds += 1,
+                _ => counts.out_of_order += 1,
+            }
+        }
+        Ok(counts)
     }
 
     fn report_one(&mut self, name: &'static str, value: f64) {
@@ -218,13 +240,14 @@ impl<'a> Batch<'a> {
         let Some(report) = reports.get_mut(at) else {
             return;
         };
-        let added = self
-            .appender
-            .append(report.reference, &report.labels, self.time_ms, value);
-        if let Ok(reference) = added {
-            report.reference = Some(reference);
-            report.live = true;
-        }
+        let added = append(
+            &mut *self.appender,
+            &mut report.reference,
+            &report.labels,
+            self.time_ms,
+            value,
+        );
+        report.live |= added.is_ok();
     }
 
     fn fill_page(
@@ -352,21 +375,16 @@ impl<'a> Batch<'a> {
         } else {
             value
         };
-        match self
-            .appender
-            .append(slot.reference, &slot.labels, time_ms, value)
-        {
-            Ok(reference) => {
-                slot.reference = Some(reference);
-                if explicit_ms.is_none() || self.rules.track_timestamps_staleness {
-                    self.memory.series.make_live(at);
-                }
-            }
-            Err(AppendError::DuplicateTimestamp) => self.counts.duplicates += 1,
-            Err(AppendError::OutOfOrder | AppendError::TooOld) => self.counts.out_of_order += 1,
-            Err(AppendError::OutOfBounds) => self.counts.out_of_bounds += 1,
-            // Neither concerns a float with labels.
-            Err(AppendError::NoLabels | AppendError::HistogramNotSupported) => {}
+        let added = append(
+            &mut *self.appender,
+            &mut slot.reference,
+            &slot.labels,
+            time_ms,
+            value,
+        );
+        self.taken += u32::from(added.is_ok());
+        if added.is_ok() && (explicit_ms.is_none() || self.rules.track_timestamps_staleness) {
+            self.memory.series.make_live(at);
         }
     }
 
@@ -374,9 +392,13 @@ impl<'a> Batch<'a> {
         for slot in self.memory.series.vanished() {
             slot.end();
             // A series that has newer samples from elsewhere needs no marker.
-            let _ = self
-                .appender
-                .append(slot.reference, &slot.labels, self.time_ms, STALE_NAN);
+            let _ = append(
+                &mut *self.appender,
+                &mut slot.reference,
+                &slot.labels,
+                self.time_ms,
+                STALE_NAN,
+            );
         }
     }
 
@@ -427,6 +449,24 @@ impl<'a> Batch<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Appends by reference where that is good, else by labels.
+fn append(
+    appender: &mut dyn Appender,
+    reference: &mut Option<SeriesRef>,
+    labels: &Labels,
+    time_ms: i64,
+    value: f64,
+) -> Result<(), AppendError> {
+    if let Some(known) = *reference {
+        match appender.append_known(known, time_ms, value) {
+            Err(AppendError::UnknownSeries) => {}
+            added => return added,
+        }
+    }
+    *reference = Some(appender.append(labels, time_ms, value)?);
+    Ok(())
 }
 
 /// The scraped labels win, also an empty one.

@@ -342,7 +342,6 @@ impl Loop {
         } else {
             self.body_size_bytes = body_size_bytes;
         }
-        count_refused(&self.metrics, settings, counts);
         batch.report(&Report {
             up: result.is_ok(),
             duration_seconds: started.elapsed().as_secs_f64(),
@@ -356,7 +355,7 @@ impl Loop {
                 },
             }),
         });
-        batch.commit()?;
+        count_refused(&self.metrics, settings, batch.commit()?);
         result
     }
 

@@ -140,7 +140,7 @@ fn load_series(test: &Test) -> Arc<MemoryStore> {
             } = value
             {
                 appender
-                    .append(None, &description.labels, step * interval_ms, value)
+                    .append(&description.labels, step * interval_ms, value)
                     .unwrap();
             }
         }

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Histogram, Labels};
-use narthex_storage::{AppendError, Appendable, Appender, CommitError, SeriesRef};
+use narthex_model::{Exemplar, Histogram, Labels, Metadata};
+use narthex_storage::{
+    AppendError, Appendable, Appender, CommitError, CommitReport, Refused, SeriesRef,
+};
 
 use crate::db::Db;
 use crate::head::Head;
@@ -43,6 +45,8 @@ impl Appendable for Db {
         Box::new(Batch {
             db: self,
             samples: Vec::new(),
+            refused: Vec::new(),
+            taken: 0,
             oldest_allowed_ms: None,
         })
     }
@@ -51,6 +55,8 @@ impl Appendable for Db {
 struct Batch<'a> {
     db: &'a Db,
     samples: Vec<WaitingSample>,
+    refused: Vec<Refused>,
+    taken: u32,
     /// Fixed at the first sample, so that a batch is judged by one measure.
     oldest_allowed_ms: Option<i64>,
 }
@@ -76,7 +82,7 @@ impl Batch<'_> {
         id: u32,
         timestamp_ms: i64,
         value: f64,
-    ) -> Result<SeriesRef, AppendError> {
+    ) -> Result<(), AppendError> {
         let Some(series) = head.get(id) else {
             return Err(AppendError::NoLabels);
         };
@@ -91,14 +97,26 @@ impl Batch<'_> {
                 value,
             });
         }
-        Ok(head.reference(id))
+        Ok(())
+    }
+}
+
+impl Batch<'_> {
+    /// Adds a sample of a series that may take it; notes a refusal for the commit.
+    fn judge(&mut self, head: &Head, id: u32, timestamp_ms: i64, value: f64) {
+        let index = self.taken;
+        self.taken += 1;
+        let fits = self.check_bounds(head, timestamp_ms);
+        let fits = fits.and_then(|()| self.add(head, id, timestamp_ms, value));
+        if let Err(error) = fits {
+            self.refused.push(Refused { index, error });
+        }
     }
 }
 
 impl Appender for Batch<'_> {
     fn append(
         &mut self,
-        known: Option<SeriesRef>,
         labels: &Labels,
         timestamp_ms: i64,
         value: f64,
@@ -108,9 +126,9 @@ impl Appender for Batch<'_> {
         }
         let db = self.db;
         let head = db.head();
-        self.check_bounds(&head, timestamp_ms)?;
-        if let Some(id) = head.find(known, labels) {
-            return self.add(&head, id, timestamp_ms, value);
+        if let Some(id) = head.find(None, labels) {
+            self.judge(&head, id, timestamp_ms, value);
+            return Ok(head.reference(id));
         }
         drop(head);
         let mut head = db.head_mut();
@@ -119,21 +137,54 @@ impl Appender for Batch<'_> {
             db.metrics().series_created.inc();
             db.metrics().series.set(head.series_count() as i64);
         }
-        self.add(&head, id, timestamp_ms, value)
+        self.judge(&head, id, timestamp_ms, value);
+        Ok(head.reference(id))
+    }
+
+    fn append_known(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        let db = self.db;
+        let head = db.head();
+        let id = head.resolve(series).ok_or(AppendError::UnknownSeries)?;
+        self.judge(&head, id, timestamp_ms, value);
+        Ok(())
     }
 
     fn append_histogram(
         &mut self,
-        _known: Option<SeriesRef>,
         _labels: &Labels,
         _timestamp_ms: i64,
         _histogram: Arc<Histogram>,
     ) -> Result<SeriesRef, AppendError> {
-        Err(AppendError::HistogramNotSupported)
+        Err(AppendError::InvalidHistogram("not supported yet"))
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
-        self.db.commit(&mut self.samples)
+    fn append_known_histogram(
+        &mut self,
+        _series: SeriesRef,
+        _timestamp_ms: i64,
+        _histogram: Arc<Histogram>,
+    ) -> Result<(), AppendError> {
+        Err(AppendError::InvalidHistogram("not supported yet"))
+    }
+
+    fn append_exemplar(&mut self, _: SeriesRef, _: &Exemplar) -> Result<(), AppendError> {
+        Ok(())
+    }
+
+    fn set_metadata(&mut self, _: &str, _: &Metadata) {}
+
+    fn commit(mut self: Box<Self>) -> Result<CommitReport, CommitError> {
+        let stored = self.samples.len() as u64;
+        self.db.commit(&mut self.samples)?;
+        Ok(CommitReport {
+            stored,
+            refused: std::mem::take(&mut self.refused),
+        })
     }
 }
 

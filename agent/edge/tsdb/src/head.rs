@@ -230,7 +230,7 @@ impl Head {
         count
     }
 
-    fn resolve(&self, reference: SeriesRef) -> Option<u32> {
+    pub(crate) fn resolve(&self, reference: SeriesRef) -> Option<u32> {
         let id = reference.0 as u32;
         let slot = self.slots.get(id as usize)?;
         let good = slot.series.is_some() && u64::from(slot.generation) == reference.0 >> 32;

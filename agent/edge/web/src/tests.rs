@@ -269,7 +269,7 @@ fn start_on(listeners: Listeners, ready: bool, enable_lifecycle: bool) -> Server
             let labels = Labels::from_pairs([("__name__", "m"), ("instance", instance)]);
             let value = factor * f64::from(minute);
             appender
-                .append(None, &labels, i64::from(minute) * 60_000, value)
+                .append(&labels, i64::from(minute) * 60_000, value)
                 .unwrap();
         }
     }

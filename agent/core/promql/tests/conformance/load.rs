@@ -33,7 +33,11 @@ pub(crate) fn load(store: &MemoryStore, load: &Load) -> Result<(), String> {
             append(&mut *appender, &labels, time_ms, &value)?;
         }
     }
-    appender.commit().map_err(|e| e.to_string())
+    let report = appender.commit().map_err(|e| e.to_string())?;
+    match report.refused.first() {
+        Some(refused) => Err(refused.error.to_string()),
+        None => Ok(()),
+    }
 }
 
 fn append(
@@ -43,9 +47,9 @@ fn append(
     value: &SampleValue,
 ) -> Result<(), String> {
     let appended = match value {
-        SampleValue::Float(value) => appender.append(None, labels, time_ms, *value),
+        SampleValue::Float(value) => appender.append(labels, time_ms, *value),
         SampleValue::Histogram(histogram) => {
-            appender.append_histogram(None, labels, time_ms, histogram.clone())
+            appender.append_histogram(labels, time_ms, histogram.clone())
         }
     };
     appended

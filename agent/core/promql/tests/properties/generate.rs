@@ -62,7 +62,7 @@ pub(crate) fn samples(random: &mut Random) -> Vec<(i64, f64)> {
 pub(crate) fn append(store: &MemoryStore, labels: &Labels, samples: &[(i64, f64)]) {
     let mut appender = store.appender();
     for (time_ms, value) in samples {
-        appender.append(None, labels, *time_ms, *value).unwrap();
+        appender.append(labels, *time_ms, *value).unwrap();
     }
     appender.commit().unwrap();
 }

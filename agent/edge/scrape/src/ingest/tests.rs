@@ -90,11 +90,10 @@ impl Target {
             time_ms,
         );
         let result = batch.fill(answer, &mut self.metadata);
-        let counts = batch.counts();
         if result.is_err() {
             batch = batch.fail().0;
         }
-        batch.commit().unwrap();
+        let counts = batch.commit().unwrap();
         result.map(|()| counts).map_err(|e| e.to_string())
     }
 }

@@ -1,0 +1,1 @@
+//! Prometheus's block format as bytes: index, chunk segments, tombstones, meta.json.

@@ -1,0 +1,1 @@
+//! Which series there are: labels to ids, matchers to ids.

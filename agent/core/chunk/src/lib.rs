@@ -1,0 +1,1 @@
+//! The encodings of Prometheus's chunks: floats and native histograms.

@@ -1,0 +1,1 @@
+//! The newest samples in memory, and the records that bring them back.

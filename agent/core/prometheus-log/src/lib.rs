@@ -1,0 +1,1 @@
+//! Reads what Prometheus keeps beside its blocks: log, out-of-order log, head chunks, snapshots.

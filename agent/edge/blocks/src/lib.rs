@@ -1,0 +1,1 @@
+//! Block folders on disk: reading, writing, compaction, deletion, retention.
