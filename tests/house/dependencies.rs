@@ -7,9 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Foreign worlds, and the one crate that knows each.
-const FOREIGN_WORLDS: [(&str, &str); 9] = [
+const FOREIGN_WORLDS: [(&str, &str); 10] = [
     ("axum", "web"),
     ("clap", "narthex"),
+    ("memmap2", "mapped-file"),
     ("notify", "watch"),
     ("reqwest", "http-client"),
     ("rhai", "script-host"),
