@@ -57,6 +57,13 @@ pub trait Series: Send + Sync {
     /// Calls `visit` with the samples of the selection's range in ascending time, run after run,
     /// stale markers included. Runs are not empty.
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError>;
+
+    /// Times between which all samples lie that `visit` will give, both inclusive, where they are
+    /// known without a look at the samples. Series of several sources that do not overlap are read
+    /// one after another without copying; what gives no range may overlap with everything.
+    fn time_range_ms(&self) -> Option<(i64, i64)> {
+        None
+    }
 }
 
 /// A run of samples of one kind; the slices have one length.
