@@ -3,6 +3,8 @@
 # make test   build what the tests need, run every test
 # make build  the agent at $(TARGET)/release/narthex, the plugins at $(TARGET)/plugins/
 # make lint   formatting and lints, warnings denied
+# make torture     kill the server a hundred times under load; nothing may be lost
+# make bench-tsdb  the store beside Prometheus's on the same load; BENCH="--targets 1000" changes it
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,7 +18,7 @@ ADDRESS := 127.0.0.1:9090
 LOG := data/narthex.log
 PID := data/narthex.pid
 
-.PHONY: run stop build agent plugins test lint
+.PHONY: run stop build agent plugins test lint side-by-side torture bench-tsdb
 
 run: build stop
 	mkdir -p config/plugins data
@@ -66,3 +68,13 @@ test: plugins
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+side-by-side: agent
+	cargo build --release -p narthex-side-by-side
+
+torture: side-by-side
+	$(TARGET)/release/narthex-side-by-side torture --narthex $(TARGET)/release/narthex $(TORTURE)
+
+bench-tsdb: side-by-side
+	tools=$$(tests/get-tools.sh)
+	$(TARGET)/release/narthex-side-by-side tsdb --narthex $(TARGET)/release/narthex --tools $$tools $(BENCH)

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Gets promtool and amtool from Debian's packages for the tests that run them against Narthex, into
-# the folder that it prints. Nothing is installed. Where they cannot be had, it says so on standard
-# error, and those tests are skipped.
+# Gets what Narthex stands in for (Prometheus, Alertmanager and their tools) from Debian's packages,
+# for the tests and benchmarks that run them beside Narthex, into the folder that it prints. Nothing
+# is installed. Where they cannot be had, it says so on standard error, and those tests are skipped.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 FOLDER=${CARGO_TARGET_DIR:-$PWD/target}/test-tools
 
-if [[ ! -x $FOLDER/promtool || ! -x $FOLDER/amtool ]]; then
+if [[ ! -x $FOLDER/promtool || ! -x $FOLDER/amtool || ! -x $FOLDER/prometheus ]]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     download() { (cd "$work" && apt-get download -q prometheus prometheus-alertmanager) >&2; }
     if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-        echo "test tools: no apt-get here; tests with promtool and amtool are skipped" >&2
+        echo "test tools: no apt-get here; tests with Prometheus's tools are skipped" >&2
     elif download || { apt-get update -q >&2 && download; }; then
         for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
         mkdir -p "$FOLDER"
-        cp "$work/root/usr/bin/promtool" "$work/root/usr/bin/amtool" "$FOLDER/"
+        cp "$work"/root/usr/bin/{prometheus,promtool,prometheus-alertmanager,amtool} "$FOLDER/"
     else
-        echo "test tools: not to be had; tests with promtool and amtool are skipped" >&2
+        echo "test tools: not to be had; tests with Prometheus's tools are skipped" >&2
     fi
 fi
 echo "$FOLDER"

@@ -1,0 +1,38 @@
+//! Runs Narthex and what it stands in for on the same load, one after the other, and prints both.
+//!
+//! ```text
+//! side-by-side load    [--listen ADDRESS] [--targets N] [--series N]
+//! side-by-side tsdb    --narthex FILE --tools FOLDER [--targets N] [--series N] [--interval S] [--seconds S]
+//! side-by-side torture --narthex FILE [--rounds N] [--seed N] [--targets N] [--series N]
+//! ```
+//!
+//! Figures are printed, never judged: machines differ. What has to hold on every machine is in
+//! `torture`, which ends with an error if a sample is lost.
+
+mod arguments;
+mod blocks;
+mod load;
+mod pages;
+mod server;
+mod torture;
+mod tsdb;
+
+use anyhow::{Result, bail};
+
+use crate::arguments::Arguments;
+
+const USAGE: &str = "usage: side-by-side load|tsdb|torture [--name value]...";
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let Some(command) = words.next() else {
+        bail!("{USAGE}");
+    };
+    let arguments = Arguments::parse(words)?;
+    match command.as_str() {
+        "load" => load::serve_forever(&arguments),
+        "tsdb" => tsdb::compare(&arguments),
+        "torture" => torture::run(&arguments),
+        _ => bail!("unknown command {command:?}; {USAGE}"),
+    }
+}
