@@ -19,4 +19,4 @@ pub use query::{
     Column, ExemplarQueryable, LabelQuery, Queryable, SelectQuery, Series, SeriesExemplars,
     StorageError,
 };
-pub use status::{CardinalityStat, HeadStats, StoreStatus, TsdbStats};
+pub use status::{CardinalityStat, HeadStats, ReplayProgress, StoreAdmin, StoreStatus, TsdbStats};

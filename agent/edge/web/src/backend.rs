@@ -10,7 +10,7 @@ use narthex_model::family::Metadata;
 use narthex_model::{Labels, MetricFamily};
 use narthex_promql::engine::Engine;
 use narthex_promql::syntax::ParserOptions;
-use narthex_storage::{Queryable, StoreStatus};
+use narthex_storage::{ExemplarQueryable, Queryable, ReplayProgress, StoreAdmin, StoreStatus};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -19,6 +19,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Parts {
     pub store: Arc<dyn Queryable>,
     pub store_status: Arc<dyn StoreStatus>,
+    pub store_admin: Arc<dyn StoreAdmin>,
+    pub exemplars: Arc<dyn ExemplarQueryable>,
+    pub replay: Arc<ReplayProgress>,
     pub parser: ParserOptions,
     pub scraping: Arc<dyn Scraping>,
     pub rules: Arc<dyn Rules>,

@@ -5,6 +5,7 @@
 
 pub mod backend;
 
+mod admin;
 mod alertmanager;
 mod extensions;
 mod json;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use narthex_model::{CancelReason, CancelToken};
+use narthex_model::{CancelReason, CancelToken, Matcher, number};
 use narthex_promql::engine::{QueryContext, QueryError, QueryOutput, QueryValue, RangeParams};
 use narthex_promql::syntax::ast::{Expr, ValueType};
 use narthex_promql::syntax::{self, ParserOptions};
+use narthex_storage::SeriesExemplars;
 
-use crate::json;
-use crate::params::Params;
+use crate::json::{self, write_labels, write_time};
+use crate::params::{MAX_TIME_MS, MIN_TIME_MS, Params};
 use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, large, success, success_raw};
 use crate::server::Shared;
 
@@ -94,13 +95,49 @@ pub(crate) async fn format(State(shared): State<Arc<Shared>>, params: Params) ->
     success(&syntax::pretty(&expr))
 }
 
-/// The store keeps no exemplars, so there are none; a wrong query is still told.
+/// The exemplars of the series that the expression's selectors name.
 pub(crate) async fn exemplars(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
-    params.time_ms("start")?;
-    params.time_ms("end")?;
-    parse(&params, &shared.parts.parser)?;
-    let none: [(); 0] = [];
-    success(&none)
+    let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
+    let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
+    if end_ms < start_ms {
+        return Err(ApiError::bad_data(
+            "end timestamp must not be before start timestamp",
+        ));
+    }
+    let (_, expr) = parse(&params, &shared.parts.parser)?;
+    let selectors = expr.selectors().into_iter();
+    let sets: Vec<Vec<Matcher>> = selectors.map(|s| s.matchers.clone()).collect();
+    if sets.is_empty() {
+        return success(&[(); 0]);
+    }
+    large(move || {
+        let found = shared.parts.exemplars.exemplars(&sets, start_ms, end_ms)?;
+        Ok(success_raw(&exemplars_json(&found), &Remarks::default()))
+    })
+    .await
+}
+
+fn exemplars_json(found: &[SeriesExemplars]) -> String {
+    let mut out = String::from("[");
+    for (i, series) in found.iter().enumerate() {
+        out.push_str(if i > 0 { ",{" } else { "{" });
+        out.push_str("\"seriesLabels\":");
+        write_labels(&mut out, &series.labels);
+        out.push_str(",\"exemplars\":[");
+        for (i, exemplar) in series.exemplars.iter().enumerate() {
+            out.push_str(if i > 0 { ",{" } else { "{" });
+            out.push_str("\"labels\":");
+            write_labels(&mut out, &exemplar.labels);
+            out.push_str(",\"value\":\"");
+            out.push_str(&number::format_plain(exemplar.value));
+            out.push_str("\",\"timestamp\":");
+            write_time(&mut out, exemplar.timestamp_ms);
+            out.push('}');
+        }
+        out.push_str("]}");
+    }
+    out.push(']');
+    out
 }
 
 fn parse(params: &Params, options: &ParserOptions) -> Result<(String, Expr), ApiError> {

@@ -22,6 +22,8 @@ pub(crate) enum ErrorKind {
     Canceled,
     Timeout,
     Internal,
+    /// What was asked for is switched off.
+    Unavailable,
 }
 
 pub(crate) type ApiResult = Result<Response, ApiError>;
@@ -55,6 +57,7 @@ impl ErrorKind {
             ErrorKind::Canceled => "canceled",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Internal => "internal",
+            ErrorKind::Unavailable => "unavailable",
         }
     }
 
@@ -67,7 +70,7 @@ impl ErrorKind {
                 StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
             }
             ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Internal | ErrorKind::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use narthex_storage::ReplayProgress;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::backend::Parts;
 use crate::metrics::Metrics;
-use crate::{alertmanager, extensions, labels, lifecycle, query, rules, status, targets};
+use crate::{admin, alertmanager, extensions, labels, lifecycle, query, rules, status, targets};
 
 /// Answers below this size are not worth compressing.
 const COMPRESS_BYTES_MIN: usize = 1400;
@@ -34,6 +35,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub enable_lifecycle: bool,
+    pub enable_admin_api: bool,
     pub query_timeout: Duration,
     pub query_concurrency: usize,
 }
@@ -106,9 +108,13 @@ impl Listeners {
 
     /// Says that the agent is healthy but not ready yet, until what is given back is ended. A start
     /// can take long, and whoever watches the process must not take it for hung meanwhile.
-    pub fn answer_starting(&self) -> Result<Starting, WebError> {
+    pub fn answer_starting(&self, replay: Arc<ReplayProgress>) -> Result<Starting, WebError> {
         let router = Router::new()
             .route("/-/healthy", get(lifecycle::healthy))
+            .route(
+                "/api/v1/status/walreplay",
+                get(|| async move { status::replay_of(&replay) }),
+            )
             .fallback(|| async { unavailable() });
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
@@ -219,6 +225,19 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/status/buildinfo", get(status::build))
         .route("/api/v1/status/runtimeinfo", get(status::runtime))
         .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/tsdb/blocks", get(status::blocks))
+        .route(
+            "/api/v1/admin/tsdb/delete_series",
+            post(admin::delete_series).put(admin::delete_series),
+        )
+        .route(
+            "/api/v1/admin/tsdb/clean_tombstones",
+            post(admin::clean_tombstones).put(admin::clean_tombstones),
+        )
+        .route(
+            "/api/v1/admin/tsdb/snapshot",
+            post(admin::snapshot).put(admin::snapshot),
+        )
         .route("/api/v1/narthex/plugins", get(extensions::plugins))
         .route("/api/v1/narthex/scripts", get(extensions::scripts))
         .route("/api/v2/status", get(alertmanager::status))
@@ -235,6 +254,7 @@ fn router(shared: Arc<Shared>) -> Router {
         ));
     Router::new()
         .merge(api)
+        .route("/api/v1/status/walreplay", get(status::replay))
         .route("/", get(lifecycle::front_page))
         .route("/metrics", get(lifecycle::metrics))
         .route("/version", get(lifecycle::version))

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use narthex_storage::CardinalityStat;
+use narthex_storage::{CardinalityStat, ReplayProgress};
 use serde_json::{Value, json};
 
 use crate::params::Params;
-use crate::respond::{ApiError, ApiResult, success};
+use crate::respond::{ApiError, ApiResult, ErrorKind, success};
 use crate::server::Shared;
 use crate::time::rfc3339;
 
@@ -87,6 +87,22 @@ pub(crate) async fn tsdb(State(shared): State<Arc<Shared>>, params: Params) -> A
         "memoryInBytesByLabelName": entries(&stats.memory_bytes_by_label_name),
         "seriesCountByLabelValuePair": entries(&stats.series_count_by_label_pair),
     }))
+}
+
+pub(crate) async fn blocks(State(shared): State<Arc<Shared>>) -> ApiResult {
+    let metas = shared.parts.store_admin.block_metas();
+    let parsed: Result<Vec<Value>, _> = metas.iter().map(|m| serde_json::from_str(m)).collect();
+    let blocks = parsed.map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?;
+    success(&json!({ "blocks": blocks }))
+}
+
+pub(crate) async fn replay(State(shared): State<Arc<Shared>>) -> ApiResult {
+    replay_of(&shared.parts.replay)
+}
+
+pub(crate) fn replay_of(progress: &ReplayProgress) -> ApiResult {
+    let (first, last, current) = progress.get();
+    success(&json!({ "min": first, "max": last, "current": current }))
 }
 
 fn entries(stats: &[CardinalityStat]) -> Vec<Value> {

@@ -2,15 +2,18 @@
 //! same always.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use narthex_model::family::Metadata;
-use narthex_model::{Labels, MetricFamily, MetricType};
+use narthex_model::{Exemplar, Labels, Matcher, MetricFamily, MetricType};
 use narthex_promql::engine::{Engine, EngineOptions};
 use narthex_promql::syntax::ParserOptions;
 use narthex_storage::memory::MemoryStore;
-use narthex_storage::{Appendable, StoreStatus, TsdbStats};
+use narthex_storage::{
+    Appendable, ExemplarQueryable, ReplayProgress, SeriesExemplars, StorageError, StoreAdmin,
+    StoreStatus, TsdbStats,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,6 +28,7 @@ use crate::{Listeners, Options, serve};
 
 struct Fixed {
     ready: bool,
+    deleted: Mutex<Vec<String>>,
 }
 
 impl Scraping for Fixed {
@@ -251,6 +255,55 @@ impl StoreStatus for Fixed {
     }
 }
 
+impl StoreAdmin for Fixed {
+    fn delete_series(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<(), StorageError> {
+        let texts: Vec<String> = matcher_sets
+            .iter()
+            .flatten()
+            .map(|m| m.to_string())
+            .collect();
+        let asked = format!("{} {start_ms} {end_ms}", texts.join(","));
+        self.deleted.lock().unwrap().push(asked);
+        Ok(())
+    }
+
+    fn clean_tombstones(&self) -> Result<(), StorageError> {
+        Err(StorageError::Internal("the disk is gone".to_owned()))
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, StorageError> {
+        Ok(format!("20260101T000000Z-{skip_head}"))
+    }
+
+    fn block_metas(&self) -> Vec<String> {
+        vec![r#"{"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":1}"#.to_owned()]
+    }
+}
+
+impl ExemplarQueryable for Fixed {
+    fn exemplars(
+        &self,
+        matcher_sets: &[Vec<Matcher>],
+        start_ms: i64,
+        _end_ms: i64,
+    ) -> Result<Vec<SeriesExemplars>, StorageError> {
+        let name = &*matcher_sets[0][0].value;
+        Ok(vec![SeriesExemplars {
+            labels: Labels::from_pairs([("__name__", name)]),
+            exemplars: vec![Exemplar {
+                labels: Labels::from_pairs([("trace_id", "a\"b")]),
+                value: 0.5,
+                timestamp_ms: start_ms,
+            }],
+        }])
+    }
+}
+
 struct Server {
     address: std::net::SocketAddr,
     _stop: watch::Sender<bool>,
@@ -262,6 +315,19 @@ async fn start(ready: bool, enable_lifecycle: bool) -> Server {
 }
 
 fn start_on(listeners: Listeners, ready: bool, enable_lifecycle: bool) -> Server {
+    start_parts_on(listeners, ready, enable_lifecycle).0
+}
+
+async fn start_with_parts(ready: bool, enable_lifecycle: bool) -> (Server, Arc<Fixed>) {
+    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    start_parts_on(listeners, ready, enable_lifecycle)
+}
+
+fn start_parts_on(
+    listeners: Listeners,
+    ready: bool,
+    enable_lifecycle: bool,
+) -> (Server, Arc<Fixed>) {
     let store = Arc::new(MemoryStore::default());
     let mut appender = store.appender();
     for minute in 0..3 {
@@ -274,30 +340,38 @@ fn start_on(listeners: Listeners, ready: bool, enable_lifecycle: bool) -> Server
         }
     }
     appender.commit().unwrap();
-    let fixed = Arc::new(Fixed { ready });
+    let fixed = Arc::new(Fixed {
+        ready,
+        deleted: Mutex::default(),
+    });
     let parts = Parts {
         store,
         store_status: fixed.clone(),
+        store_admin: fixed.clone(),
+        exemplars: fixed.clone(),
+        replay: Arc::default(),
         parser: ParserOptions::default(),
         scraping: fixed.clone(),
         rules: fixed.clone(),
         alerts: fixed.clone(),
         extensions: fixed.clone(),
-        agent: fixed,
+        agent: fixed.clone(),
         registry: prometheus::Registry::new(),
     };
     let options = Options {
         enable_lifecycle,
+        enable_admin_api: enable_lifecycle,
         query_timeout: Duration::from_secs(60),
         query_concurrency: 4,
     };
     let address = listeners.addresses()[0];
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(serve(listeners, parts, options, stopped));
-    Server {
+    let server = Server {
         address,
         _stop: stop,
-    }
+    };
+    (server, fixed)
 }
 
 /// One request; gives the status, the head and the body.
@@ -409,7 +483,19 @@ async fn answers() {
         ),
         (
             "query_exemplars?query=m&start=1&end=2",
+            r#"{"status":"success","data":[{"seriesLabels":{"__name__":"m"},"exemplars":[{"labels":{"trace_id":"a\"b"},"value":"0.5","timestamp":1}]}]}"#,
+        ),
+        (
+            "query_exemplars?query=1",
             r#"{"status":"success","data":[]}"#,
+        ),
+        (
+            "status/walreplay",
+            r#"{"status":"success","data":{"current":0,"max":0,"min":0}}"#,
+        ),
+        (
+            "status/tsdb/blocks",
+            r#"{"status":"success","data":{"blocks":[{"minTime":1,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}]}}"#,
         ),
         (
             "format_query?query=sum(m)by(a)",
@@ -655,8 +741,15 @@ async fn what_starts_is_healthy_and_not_ready() {
         address: listeners.addresses()[0],
         _stop: stop,
     };
-    let starting = listeners.answer_starting().unwrap();
+    let progress = Arc::new(ReplayProgress::default());
+    progress.begin(3, 9);
+    progress.advance(4);
+    let starting = listeners.answer_starting(progress.clone()).unwrap();
     assert_eq!(get(&server, "/-/healthy").await.0, 200);
+    assert_eq!(
+        get(&server, "/api/v1/status/walreplay").await.1,
+        r#"{"status":"success","data":{"current":4,"max":9,"min":3}}"#
+    );
     for path in ["/-/ready", "/api/v1/query?query=up", "/metrics", "/none"] {
         assert_eq!(get(&server, path).await.0, 503, "{path}");
     }
@@ -714,4 +807,54 @@ async fn addresses_that_are_none_say_what_is_expected() {
         assert!(text.contains("host:port"), "{text}");
         assert!(text.contains("--web.listen-address"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_may_change_the_store_if_a_flag_allows_it() {
+    let delete = "/api/v1/admin/tsdb/delete_series?match%5B%5D=m&start=1&end=2";
+    let forbidden = start(true, false).await;
+    let (status, _, body) = request(&forbidden, "POST", delete, "", "").await;
+    let text = String::from_utf8(body).unwrap();
+    assert_eq!(status, 500);
+    assert!(
+        text.contains("admin APIs disabled") && text.contains("\"unavailable\""),
+        "{text}"
+    );
+
+    let (server, parts) = start_with_parts(true, true).await;
+    for (method, path, expected) in [
+        ("POST", delete, (204, "")),
+        ("PUT", delete, (204, "")),
+        ("GET", delete, (405, "")),
+        (
+            "POST",
+            "/api/v1/admin/tsdb/delete_series",
+            (400, "no match[] parameter provided"),
+        ),
+        (
+            "POST",
+            "/api/v1/admin/tsdb/snapshot?skip_head=true",
+            (
+                200,
+                r#"{"status":"success","data":{"name":"20260101T000000Z-true"}}"#,
+            ),
+        ),
+        (
+            "POST",
+            "/api/v1/admin/tsdb/snapshot?skip_head=perhaps",
+            (400, "skip_head"),
+        ),
+        (
+            "POST",
+            "/api/v1/admin/tsdb/clean_tombstones",
+            (500, "the disk is gone"),
+        ),
+    ] {
+        let (status, _, body) = request(&server, method, path, "", "").await;
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(status, expected.0, "{method} {path}: {text}");
+        assert!(text.contains(expected.1), "{method} {path}: {text}");
+    }
+    let deleted = parts.deleted.lock().unwrap();
+    assert_eq!(*deleted, [r#"__name__="m" 1000 2000"#; 2]);
 }
