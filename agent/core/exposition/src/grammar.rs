@@ -8,7 +8,7 @@ use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::error::{ContextError, ErrorKind, context};
 use nom::{IResult, Parser};
 
-use crate::{Format, RawLabels};
+use crate::{Format, RawLabels, plain};
 use narthex_model::{METRIC_NAME, number};
 
 /// Where reading stopped and what should have been there.
@@ -375,6 +375,9 @@ pub(crate) fn value(format: Format) -> impl Fn(&[u8]) -> Outcome<'_, f64> {
 
 /// As Go reads it; what is too large for a float is no number.
 pub(crate) fn float(bytes: &[u8]) -> Option<f64> {
+    if let Some((value, [])) = plain::float(bytes) {
+        return Some(value);
+    }
     let text = std::str::from_utf8(bytes).ok()?;
     let value = number::parse_float(text)?;
     let says_infinite = || text.contains(['n', 'N']);

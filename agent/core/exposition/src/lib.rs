@@ -3,7 +3,8 @@
 //! [`parse`] reads Prometheus text (0.0.4 and 1.0.0) or OpenMetrics text (1.0.0) entry by entry
 //! over the body as it arrived. A series comes as its raw bytes with its value; its labels are
 //! read only when asked for, so a reader that knows the bytes from the last time allocates
-//! nothing. [`write_text`] and [`write_openmetrics`] write metric families; [`for_each_sample`]
+//! nothing. One that also knows what comes next says so ([`Parser::next_known`],
+//! [`Parser::skip_known`]) and saves most of the reading. [`write_text`] and [`write_openmetrics`] write metric families; [`for_each_sample`]
 //! takes a family apart into the series that it stands for.
 //!
 //! Keeps true: no input makes it panic, and an error names the line, what was expected there and
@@ -12,7 +13,9 @@
 
 mod family;
 mod grammar;
+mod known;
 mod parser;
+mod plain;
 mod write;
 
 #[cfg(test)]
@@ -23,6 +26,7 @@ use std::borrow::Cow;
 use narthex_model::MetricType;
 
 pub use family::{FamilySample, for_each_sample, format_bound};
+pub use known::Context;
 pub use parser::{Exemplar, Parser, Series, parse};
 pub use write::{write_openmetrics, write_text};
 

@@ -13,6 +13,7 @@ use crate::grammar::{
     self, Fault, Problem, blanks, fault, metadata_name, series_extent, space, timestamp_ms,
     timestamp_seconds, value,
 };
+use crate::known::Context;
 use crate::{Entry, Format, ParseError, RawLabels};
 
 /// Reads `body` lazily, entry by entry.
@@ -29,12 +30,12 @@ pub fn parse(format: Format, body: &[u8]) -> Parser<'_> {
 /// The entries of a body. It goes on to the end or to the first error.
 #[derive(Clone, Debug)]
 pub struct Parser<'a> {
-    format: Format,
+    pub(crate) format: Format,
     body: &'a [u8],
-    rest: &'a [u8],
+    pub(crate) rest: &'a [u8],
     /// What the last TYPE line said.
-    kind: MetricType,
-    done: bool,
+    pub(crate) kind: MetricType,
+    pub(crate) done: bool,
 }
 
 /// A series with its sample.
@@ -42,7 +43,7 @@ pub struct Parser<'a> {
 pub struct Series<'a> {
     pub value: f64,
     pub timestamp_ms: Option<i64>,
-    pub exemplar: Option<Exemplar<'a>>,
+    pub exemplar: Option<Box<Exemplar<'a>>>,
     raw: &'a [u8],
     body: &'a [u8],
     format: Format,
@@ -123,12 +124,13 @@ impl<'a> Parser<'a> {
         Ok((rest, self.series(raw, value, timestamp, None)))
     }
 
-    fn series(
+    #[inline]
+    pub(crate) fn series(
         &self,
         raw: &'a [u8],
         value: f64,
         timestamp_ms: Option<i64>,
-        exemplar: Option<Exemplar<'a>>,
+        exemplar: Option<Box<Exemplar<'a>>>,
     ) -> Series<'a> {
         Series {
             value,
@@ -166,7 +168,7 @@ impl<'a> Parser<'a> {
         let (rest, exemplar) = match rest.strip_prefix(b" # ") {
             Some(from) => {
                 let (rest, exemplar) = exemplar(from)?;
-                (rest, Some(exemplar))
+                (rest, Some(Box::new(exemplar)))
             }
             None => (rest, None),
         };
@@ -181,6 +183,12 @@ impl<'a> Series<'a> {
         self.raw
     }
 
+    /// See [`Parser::context`].
+    #[inline]
+    pub fn context(&self) -> Context {
+        Context::new(self.format, self.kind)
+    }
+
     /// The line it stands in, counted from 1.
     pub fn line(&self) -> usize {
         line_of(self.raw, self.body)
@@ -190,10 +198,8 @@ impl<'a> Series<'a> {
     pub fn labels(&self) -> Result<RawLabels<'a>, ParseError> {
         let mut labels = grammar::series_labels(self.raw, self.format)
             .map_err(|fault| describe(&fault, self.body))?;
-        let bound = match self.kind {
-            MetricType::Histogram => "le",
-            MetricType::Summary => "quantile",
-            _ => return Ok(labels),
+        let Some(bound) = bound_label(self.kind) else {
+            return Ok(labels);
         };
         for (name, value) in &mut labels {
             if name == bound
@@ -212,6 +218,15 @@ impl<'a> Series<'a> {
             .into_iter()
             .map(|(name, value)| (name.into_owned(), value.into_owned()));
         Ok(Labels::from_pairs(owned))
+    }
+}
+
+/// The label whose value is a number, and is written in one way whatever the target writes.
+pub(crate) fn bound_label(kind: MetricType) -> Option<&'static str> {
+    match kind {
+        MetricType::Histogram => Some("le"),
+        MetricType::Summary => Some("quantile"),
+        _ => None,
     }
 }
 
