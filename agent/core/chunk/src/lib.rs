@@ -26,7 +26,7 @@ pub use histogram::{
     Appended, ChunkLimits, EncodedChunk, HistogramEncoder, counter_reset, decode_histograms,
     decode_histograms_with_starts, encode_histograms,
 };
-pub use xor::{Reopened, XorEncoder, XorState, encode_xor};
+pub use xor::{Reopened, XOR_STATE_BYTES, XorEncoder, XorState, encode_xor};
 
 /// The most samples that a chunk of any written encoding can count.
 pub const MAX_SAMPLES: usize = u16::MAX as usize;

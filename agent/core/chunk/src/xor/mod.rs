@@ -20,7 +20,7 @@ mod state;
 
 pub use column::{XorEncoder, encode_xor};
 pub(crate) use decode::decode;
-pub use state::{Reopened, XorState};
+pub use state::{Reopened, STATE_BYTES as XOR_STATE_BYTES, XorState};
 
 /// Bytes of the sample count.
 const COUNT_BYTES: usize = 2;

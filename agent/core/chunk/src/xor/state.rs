@@ -24,6 +24,9 @@ pub struct XorState {
 
 const _: () = assert!(size_of::<XorState>() <= 40);
 
+/// The length of what [`XorState::to_bytes`] gives.
+pub const STATE_BYTES: usize = 37;
+
 impl Default for XorState {
     /// A chunk without samples.
     fn default() -> Self {
@@ -50,16 +53,65 @@ pub struct Reopened<'a> {
 }
 
 impl XorState {
+    /// A chunk without samples that remembers one of elsewhere as the last.
+    pub fn after(last_ms: i64, last_bits: u64) -> Self {
+        XorState {
+            last_ms,
+            last_bits,
+            ..XorState::default()
+        }
+    }
+
+    /// The state as it can be kept, without a look at the chunk.
+    pub fn to_bytes(&self) -> [u8; STATE_BYTES] {
+        let mut bytes = [0; STATE_BYTES];
+        let words = [
+            self.last_ms as u64,
+            self.last_bits,
+            self.distance,
+            self.pending,
+        ];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        let [low, high] = self.count.to_le_bytes();
+        let Window { leading, trailing } = self.window;
+        bytes[32..].copy_from_slice(&[low, high, self.pending_bits, leading, trailing]);
+        bytes
+    }
+
+    /// From what [`XorState::to_bytes`] gave; `None` for bytes that are no state.
+    pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Self> {
+        let word = |at: usize| bytes.get(at..)?.first_chunk().copied();
+        let [low, high, pending_bits, leading, trailing] = *bytes.last_chunk()?;
+        let window = Window { leading, trailing };
+        let fits = u32::from(leading) + u32::from(trailing) < 64 && leading < 32;
+        if pending_bits > 63 || !(fits || window == Window::NONE) {
+            return None;
+        }
+        let pending = u64::from_le_bytes(word(24)?);
+        Some(XorState {
+            last_ms: i64::from_le_bytes(word(0)?),
+            last_bits: u64::from_le_bytes(word(8)?),
+            distance: u64::from_le_bytes(word(16)?),
+            // Bits that are not written yet are zero.
+            pending: pending & !(u64::MAX >> pending_bits),
+            count: u16::from_le_bytes([low, high]),
+            pending_bits,
+            window,
+        })
+    }
+
     pub fn count(&self) -> u16 {
         self.count
     }
 
-    /// The time of the last sample; 0 if there is none.
+    /// The time of the last sample, also if it is elsewhere; 0 if there is none.
     pub fn last_ms(&self) -> i64 {
         self.last_ms
     }
 
-    /// The bits of the last sample's value; 0 if there is none.
+    /// The bits of the last sample's value, also if it is elsewhere; 0 if there is none.
     pub fn last_bits(&self) -> u64 {
         self.last_bits
     }
