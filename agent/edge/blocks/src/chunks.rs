@@ -1,0 +1,358 @@
+//! Cuts samples into chunks and writes them.
+//!
+//! Floats are collected and cut into chunks of about 480 samples (a 2 h block at 15 s has one chunk
+//! a series), less where they compress badly: long chunks take less room and are read faster as a
+//! whole, while short ones are read faster in part. Chunks that are long enough already are copied
+//! as they are.
+//!
+//! Keeps true: the chunks of a series ascend and do not overlap; samples outside the block's range,
+//! and those not newer than the one before, are left out.
+
+use std::sync::Arc;
+
+use narthex_block_format::{Chunk, ChunkMeta};
+use narthex_chunk::{
+    ChunkError, ChunkLimits, EncodedChunk, Encoding, XorEncoder, encode_histograms,
+};
+use narthex_model::Histogram;
+use narthex_storage::Column;
+
+use crate::metrics::Metrics;
+use crate::segments::Segments;
+use crate::{Error, Problem};
+
+/// How blocks are written.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// Floats of a chunk, roughly.
+    pub chunk_samples: usize,
+    /// A chunk of more floats than one gets no larger.
+    pub chunk_bytes: usize,
+    /// No chunk segment gets larger.
+    pub segment_bytes: u64,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        WriteOptions {
+            chunk_samples: 480,
+            chunk_bytes: 2048,
+            segment_bytes: narthex_block_format::segment::MAX_SEGMENT_BYTES,
+        }
+    }
+}
+
+/// Histograms that are collected before they are written, at most.
+const HISTOGRAMS_MAX: usize = 480;
+
+/// What was written so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) floats: u64,
+    pub(crate) histograms: u64,
+    pub(crate) chunks: u64,
+}
+
+pub(crate) struct ChunkMaker {
+    options: WriteOptions,
+    segments: Segments,
+    /// The second is exclusive.
+    range_ms: (i64, i64),
+    metrics: Option<Metrics>,
+    /// Samples that are not written yet, of one kind.
+    times_ms: Vec<i64>,
+    floats: Vec<f64>,
+    histograms: Vec<Arc<Histogram>>,
+    /// Time of the newest sample of the series.
+    last_ms: Option<i64>,
+    made: Vec<ChunkMeta>,
+    encoder: XorEncoder,
+    bytes: Vec<u8>,
+    written: Written,
+}
+
+impl ChunkMaker {
+    pub(crate) fn new(
+        segments: Segments,
+        range_ms: (i64, i64),
+        options: WriteOptions,
+        metrics: Option<Metrics>,
+    ) -> Self {
+        ChunkMaker {
+            options,
+            segments,
+            range_ms,
+            metrics,
+            times_ms: Vec::new(),
+            floats: Vec::new(),
+            histograms: Vec::new(),
+            last_ms: None,
+            made: Vec::new(),
+            encoder: XorEncoder::default(),
+            bytes: Vec::new(),
+            written: Written::default(),
+        }
+    }
+
+    /// Takes samples of the series.
+    pub(crate) fn push(&mut self, column: Column<'_>) -> Result<(), Error> {
+        let (Column::Floats { timestamps_ms, .. } | Column::Histograms { timestamps_ms, .. }) =
+            column;
+        let inside = self.inside(timestamps_ms);
+        let rises = timestamps_ms.is_sorted_by(|a, b| a < b);
+        let follows = timestamps_ms
+            .get(inside.start)
+            .is_none_or(|first| self.last_ms.is_none_or(|last| last < *first));
+        if rises && follows {
+            return self.push_run(column, inside);
+        }
+        for at in 0..timestamps_ms.len() {
+            let wanted = timestamps_ms.get(at).is_some_and(|time_ms| {
+                let newer = self.last_ms.is_none_or(|last| last < *time_ms);
+                newer && self.range_ms.0 <= *time_ms && *time_ms < self.range_ms.1
+            });
+            if wanted {
+                self.push_run(column, at..at + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a whole chunk of another block as it is. It must come after all samples so far and
+    /// lie in the block's range.
+    pub(crate) fn copy(
+        &mut self,
+        chunk: &Chunk<'_>,
+        meta: &ChunkMeta,
+        samples: usize,
+        is_floats: bool,
+    ) -> Result<(), Error> {
+        self.flush_all()?;
+        let chunk_ref = self.segments.copy(chunk)?;
+        self.note(ChunkMeta { chunk_ref, ..*meta }, samples, chunk.data.len());
+        self.count(samples, is_floats);
+        self.last_ms = Some(meta.max_ms);
+        Ok(())
+    }
+
+    /// Whether samples wait to be put into a chunk with those that come.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.times_ms.is_empty()
+    }
+
+    pub(crate) fn options(&self) -> &WriteOptions {
+        &self.options
+    }
+
+    /// The chunks of the series whose samples were taken; the next samples are another's.
+    pub(crate) fn end_series(&mut self) -> Result<Vec<ChunkMeta>, Error> {
+        self.flush_all()?;
+        self.last_ms = None;
+        Ok(std::mem::take(&mut self.made))
+    }
+
+    /// Makes sure that all is on disk.
+    pub(crate) fn finish(self) -> Result<Written, Error> {
+        self.segments.finish()?;
+        Ok(self.written)
+    }
+
+    /// The part of ascending times that is in the block's range.
+    fn inside(&self, times_ms: &[i64]) -> std::ops::Range<usize> {
+        let start = times_ms.partition_point(|time_ms| *time_ms < self.range_ms.0);
+        let end = times_ms.partition_point(|time_ms| *time_ms < self.range_ms.1);
+        start..end.max(start)
+    }
+
+    fn push_run(&mut self, column: Column<'_>, run: std::ops::Range<usize>) -> Result<(), Error> {
+        match column {
+            Column::Floats {
+                timestamps_ms,
+                values,
+            } => {
+                let times = timestamps_ms.get(run.clone()).unwrap_or_default();
+                self.push_floats(times, values.get(run).unwrap_or_default())
+            }
+            Column::Histograms {
+                timestamps_ms,
+                values,
+            } => {
+                let times = timestamps_ms.get(run.clone()).unwrap_or_default();
+                self.push_histograms(times, values.get(run).unwrap_or_default())
+            }
+        }
+    }
+
+    fn push_floats(&mut self, times_ms: &[i64], values: &[f64]) -> Result<(), Error> {
+        if !self.histograms.is_empty() {
+            self.flush_histograms()?;
+        }
+        self.times_ms.extend_from_slice(times_ms);
+        self.floats.extend_from_slice(values);
+        self.last_ms = times_ms.last().copied().or(self.last_ms);
+        // What is left must be worth a chunk of its own.
+        let most = self.options.chunk_samples + self.most_samples();
+        while self.floats.len() >= most {
+            self.cut_floats(self.options.chunk_samples)?;
+        }
+        Ok(())
+    }
+
+    fn push_histograms(
+        &mut self,
+        times_ms: &[i64],
+        values: &[Arc<Histogram>],
+    ) -> Result<(), Error> {
+        if !self.floats.is_empty() {
+            self.flush_floats()?;
+        }
+        self.last_ms = times_ms.last().copied().or(self.last_ms);
+        for (times_ms, values) in times_ms
+            .chunks(HISTOGRAMS_MAX)
+            .zip(values.chunks(HISTOGRAMS_MAX))
+        {
+            if self.histograms.len() + values.len() > HISTOGRAMS_MAX {
+                self.flush_histograms()?;
+            }
+            self.times_ms.extend_from_slice(times_ms);
+            self.histograms.extend_from_slice(values);
+        }
+        Ok(())
+    }
+
+    /// A few more than wanted are better than a short chunk behind.
+    fn most_samples(&self) -> usize {
+        self.options.chunk_samples + self.options.chunk_samples / 4
+    }
+
+    fn flush_all(&mut self) -> Result<(), Error> {
+        if self.histograms.is_empty() {
+            self.flush_floats()
+        } else {
+            self.flush_histograms()
+        }
+    }
+
+    /// Writes the floats that wait as chunks of about the same length.
+    fn flush_floats(&mut self) -> Result<(), Error> {
+        while !self.floats.is_empty() {
+            let chunks = self.floats.len().div_ceil(self.most_samples().max(1));
+            self.cut_floats(self.floats.len().div_ceil(chunks))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a chunk of the first `count` floats that wait, or of fewer if it gets too large.
+    fn cut_floats(&mut self, mut count: usize) -> Result<(), Error> {
+        loop {
+            count = count
+                .clamp(1, narthex_chunk::MAX_SAMPLES)
+                .min(self.floats.len());
+            self.bytes.clear();
+            let times = self.times_ms.get(..count).unwrap_or_default();
+            let values = self.floats.get(..count).unwrap_or_default();
+            let encoded = self.encoder.encode(times, values, &mut self.bytes);
+            encoded.map_err(not_encoded)?;
+            let limit = self.options.chunk_bytes;
+            if self.bytes.len() <= limit || count < 2 {
+                break;
+            }
+            // As many chunks of one size as there must be.
+            count = count.div_ceil(self.bytes.len().div_ceil(limit.max(1)).max(2));
+        }
+        let (Some(min_ms), Some(max_ms)) = (
+            self.times_ms.first().copied(),
+            self.times_ms.get(count.saturating_sub(1)).copied(),
+        ) else {
+            return Ok(());
+        };
+        let chunk_ref = self.segments.write(Encoding::Xor.code(), &self.bytes)?;
+        let meta = ChunkMeta {
+            min_ms,
+            max_ms,
+            chunk_ref,
+        };
+        self.note(meta, count, self.bytes.len());
+        self.count(count, true);
+        self.times_ms.drain(..count);
+        self.floats.drain(..count);
+        Ok(())
+    }
+
+    fn flush_histograms(&mut self) -> Result<(), Error> {
+        let times_ms = std::mem::take(&mut self.times_ms);
+        let values = std::mem::take(&mut self.histograms);
+        let limits = ChunkLimits {
+            samples: u16::try_from(self.options.chunk_samples).unwrap_or(u16::MAX),
+            // Histograms are decoded together anyway, and each chunk repeats their layout.
+            bytes: self.options.chunk_bytes.saturating_mul(2),
+        };
+        for chunk in encoded(&times_ms, &values, limits)? {
+            let chunk_ref = self.segments.write(chunk.encoding.code(), &chunk.bytes)?;
+            let meta = ChunkMeta {
+                min_ms: chunk.start_ms,
+                max_ms: chunk.end_ms,
+                chunk_ref,
+            };
+            let samples = usize::from(chunk.samples);
+            self.note(meta, samples, chunk.bytes.len());
+            self.count(samples, false);
+        }
+        // Their memory is used again.
+        self.times_ms = times_ms;
+        self.times_ms.clear();
+        self.histograms = values;
+        self.histograms.clear();
+        Ok(())
+    }
+
+    fn note(&mut self, meta: ChunkMeta, samples: usize, size_bytes: usize) {
+        if let Some(metrics) = &self.metrics {
+            let range_ms = meta.max_ms.saturating_sub(meta.min_ms);
+            metrics
+                .chunk_range_seconds
+                .observe(range_ms as f64 / 1000.0);
+            metrics.chunk_samples.observe(samples as f64);
+            metrics.chunk_size_bytes.observe(size_bytes as f64);
+        }
+        self.made.push(meta);
+    }
+
+    fn count(&mut self, samples: usize, is_floats: bool) {
+        self.written.chunks += 1;
+        match is_floats {
+            true => self.written.floats += samples as u64,
+            false => self.written.histograms += samples as u64,
+        }
+    }
+}
+
+/// Encodes histograms. One that contradicts itself costs no more than itself.
+fn encoded(
+    times_ms: &[i64],
+    values: &[Arc<Histogram>],
+    limits: ChunkLimits,
+) -> Result<Vec<EncodedChunk>, Error> {
+    let error = match encode_histograms(times_ms, values, limits) {
+        Ok(chunks) => return Ok(chunks),
+        Err(error) => error,
+    };
+    let all = times_ms.iter().zip(values);
+    let good = all.filter(|(time_ms, histogram)| {
+        let one = std::slice::from_ref(*histogram);
+        encode_histograms(std::slice::from_ref(*time_ms), one, limits).is_ok()
+    });
+    let (times_ms, good): (Vec<i64>, Vec<Arc<Histogram>>) = good
+        .map(|(time_ms, histogram)| (*time_ms, histogram.clone()))
+        .unzip();
+    let lost = values.len() - good.len();
+    tracing::warn!(%error, lost, "histograms that contradict themselves are left out of a block");
+    encode_histograms(&times_ms, &good, limits).map_err(not_encoded)
+}
+
+fn not_encoded(error: ChunkError) -> Error {
+    Error::Block {
+        path: "chunk".into(),
+        problem: Problem::Chunk(error),
+    }
+}

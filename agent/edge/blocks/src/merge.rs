@@ -1,0 +1,474 @@
+//! Joining series of several sources: blocks with each other, blocks with the head.
+//!
+//! Keeps true: what comes out is sorted by labels and, within a series, ascending in time with one
+//! sample per time. Of several samples at one time that of the first source stays, so the result
+//! depends on the order of the sources alone. Where a histogram follows one of another source, its
+//! hint on counter resets is made unknown: it was said of another predecessor.
+//!
+//! Parts of a series that do not overlap are visited one after another, nothing is copied; only
+//! parts that overlap are read into memory and joined sample by sample.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use narthex_model::histogram::CounterReset;
+use narthex_model::{Histogram, Labels};
+use narthex_storage::{Column, Series, StorageError};
+
+/// Series sorted by labels, made when they are asked for.
+pub type SeriesStream<'a> = Box<dyn Iterator<Item = Result<Box<dyn Series>, StorageError>> + 'a>;
+
+/// How many samples are handed on at once where sources overlap.
+const RUN_SAMPLES: usize = 1024;
+
+/// Joins lists of series, each sorted by labels.
+pub fn merge(mut sources: Vec<Vec<Box<dyn Series>>>) -> Vec<Box<dyn Series>> {
+    sources.retain(|source| !source.is_empty());
+    if sources.len() < 2 {
+        return sources.pop().unwrap_or_default();
+    }
+    let longest = sources.iter().map(Vec::len).max().unwrap_or(0);
+    let mut merged = Vec::with_capacity(longest);
+    let sources = sources
+        .into_iter()
+        .map(|source| source.into_iter().map(Ok))
+        .collect();
+    // Sources that are lists do not fail.
+    merged.extend(Grouped::new(sources).flatten().map(join));
+    merged
+}
+
+/// Joins streams of series, each sorted by labels; only one series of each is in memory.
+pub fn merge_streams<'a>(sources: Vec<SeriesStream<'a>>) -> SeriesStream<'a> {
+    Box::new(Grouped::new(sources).map(|group| group.map(join)))
+}
+
+/// One series of parts that have the same labels, the first source's part first.
+pub fn join(mut parts: Vec<Box<dyn Series>>) -> Box<dyn Series> {
+    match (parts.pop(), parts.is_empty()) {
+        (Some(only), true) => only,
+        (Some(last), false) => {
+            parts.push(last);
+            Box::new(MergedSeries::new(parts))
+        }
+        (None, _) => Box::new(MergedSeries::new(parts)),
+    }
+}
+
+/// What the streams that are joined give.
+pub(crate) trait Labelled {
+    fn label_set(&self) -> &Labels;
+}
+
+impl Labelled for Box<dyn Series> {
+    fn label_set(&self) -> &Labels {
+        self.labels()
+    }
+}
+
+/// Puts together what has the same labels in several sorted streams, in the order of the streams.
+pub(crate) struct Grouped<T, I> {
+    sources: Vec<I>,
+    heads: BinaryHeap<Head<T>>,
+    started: bool,
+    /// Ends the stream once it was given out.
+    failure: Option<StorageError>,
+}
+
+impl<T: Labelled, I: Iterator<Item = Result<T, StorageError>>> Grouped<T, I> {
+    pub(crate) fn new(sources: Vec<I>) -> Self {
+        Grouped {
+            heads: BinaryHeap::with_capacity(sources.len()),
+            sources,
+            started: false,
+            failure: None,
+        }
+    }
+
+    fn advance(&mut self, source: usize) {
+        match self.sources.get_mut(source).and_then(Iterator::next) {
+            Some(Ok(item)) => self.heads.push(Head { item, source }),
+            Some(Err(error)) => self.failure = Some(error),
+            None => {}
+        }
+    }
+}
+
+impl<T: Labelled, I: Iterator<Item = Result<T, StorageError>>> Iterator for Grouped<T, I> {
+    type Item = Result<Vec<T>, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.started {
+            self.started = true;
+            (0..self.sources.len()).for_each(|source| self.advance(source));
+        }
+        let mut group: Vec<T> = Vec::new();
+        while self.failure.is_none() {
+            let same = match (self.heads.peek(), group.first()) {
+                (Some(next), Some(first)) => next.item.label_set() == first.label_set(),
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if !same {
+                break;
+            }
+            if let Some(head) = self.heads.pop() {
+                group.push(head.item);
+                self.advance(head.source);
+            }
+        }
+        if let Some(error) = self.failure.take() {
+            self.heads.clear();
+            self.sources.clear();
+            return Some(Err(error));
+        }
+        (!group.is_empty()).then_some(Ok(group))
+    }
+}
+
+/// The next of a stream; the greatest is the one with the smallest labels, as the heap wants it.
+struct Head<T> {
+    item: T,
+    source: usize,
+}
+
+impl<T: Labelled> Ord for Head<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let labels = other.item.label_set().cmp(self.item.label_set());
+        labels.then(other.source.cmp(&self.source))
+    }
+}
+
+impl<T: Labelled> PartialOrd for Head<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Labelled> PartialEq for Head<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T: Labelled> Eq for Head<T> {}
+
+/// A series whose samples come from several sources.
+struct MergedSeries {
+    labels: Labels,
+    /// Ascending in time; the parts of one cluster overlap, clusters do not.
+    clusters: Vec<Vec<Box<dyn Series>>>,
+    range_ms: Option<(i64, i64)>,
+}
+
+impl MergedSeries {
+    fn new(parts: Vec<Box<dyn Series>>) -> Self {
+        let labels = parts
+            .first()
+            .map(|part| part.labels().clone())
+            .unwrap_or_default();
+        let all: Option<Vec<(i64, i64)>> = parts.iter().map(|part| part.time_range_ms()).collect();
+        let range_ms = all.and_then(|all| {
+            let start_ms = all.iter().map(|range| range.0).min()?;
+            Some((start_ms, all.iter().map(|range| range.1).max()?))
+        });
+        MergedSeries {
+            labels,
+            clusters: clusters(parts, |part| part.time_range_ms()),
+            range_ms,
+        }
+    }
+}
+
+/// Splits parts into groups that do not overlap with each other, ascending in time. The order of
+/// the parts of one group is kept.
+pub(crate) fn clusters<T>(
+    parts: Vec<T>,
+    range_ms: impl Fn(&T) -> Option<(i64, i64)>,
+) -> Vec<Vec<T>> {
+    let mut ranged: Vec<((i64, i64), usize, T)> = parts
+        .into_iter()
+        .enumerate()
+        .map(|(at, part)| (range_ms(&part).unwrap_or((i64::MIN, i64::MAX)), at, part))
+        .collect();
+    ranged.sort_by_key(|(range, at, _)| (range.0, *at));
+    let mut found: Vec<Vec<(usize, T)>> = Vec::new();
+    let mut end_ms = None;
+    for ((first_ms, last_ms), at, part) in ranged {
+        match (found.last_mut(), end_ms) {
+            (Some(cluster), Some(end)) if first_ms <= end => {
+                cluster.push((at, part));
+                end_ms = Some(last_ms.max(end));
+            }
+            _ => {
+                found.push(vec![(at, part)]);
+                end_ms = Some(last_ms);
+            }
+        }
+    }
+    let in_order = |mut cluster: Vec<(usize, T)>| {
+        cluster.sort_by_key(|(at, _)| *at);
+        cluster.into_iter().map(|(_, part)| part).collect()
+    };
+    found.into_iter().map(in_order).collect()
+}
+
+impl Series for MergedSeries {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        for (at, cluster) in self.clusters.iter().enumerate() {
+            match cluster.as_slice() {
+                [only] if at == 0 => only.visit(visit)?,
+                [only] => visit_after_another(only.as_ref(), visit)?,
+                several => visit_interleaved(several, visit)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn time_range_ms(&self) -> Option<(i64, i64)> {
+        self.range_ms
+    }
+}
+
+/// Visits a part whose first sample follows one of another part.
+fn visit_after_another(
+    part: &dyn Series,
+    visit: &mut dyn FnMut(Column<'_>),
+) -> Result<(), StorageError> {
+    let mut is_first = true;
+    part.visit(&mut |column| {
+        let was_first = std::mem::replace(&mut is_first, false);
+        let Column::Histograms {
+            timestamps_ms,
+            values,
+        } = column
+        else {
+            return visit(column);
+        };
+        let (true, [first, rest @ ..]) = (was_first, values) else {
+            return visit(column);
+        };
+        if !speaks_of_predecessor(first) {
+            return visit(column);
+        }
+        let (first_time, rest_times) = timestamps_ms.split_at(1);
+        visit(Column::Histograms {
+            timestamps_ms: first_time,
+            values: &[without_hint(first)],
+        });
+        if !rest.is_empty() {
+            visit(Column::Histograms {
+                timestamps_ms: rest_times,
+                values: rest,
+            });
+        }
+    })
+}
+
+fn speaks_of_predecessor(histogram: &Histogram) -> bool {
+    matches!(
+        histogram.counter_reset,
+        CounterReset::Reset | CounterReset::NotReset
+    )
+}
+
+/// The histogram for a place where its predecessor is another one than it was written after.
+pub(crate) fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
+    if !speaks_of_predecessor(histogram) {
+        return histogram.clone();
+    }
+    Arc::new(Histogram {
+        counter_reset: CounterReset::Unknown,
+        ..Histogram::clone(histogram)
+    })
+}
+
+/// Joins parts that overlap, sample by sample.
+fn visit_interleaved(
+    parts: &[Box<dyn Series>],
+    visit: &mut dyn FnMut(Column<'_>),
+) -> Result<(), StorageError> {
+    let mut cursors = Vec::with_capacity(parts.len());
+    for part in parts {
+        cursors.push(Cursor::read(part.as_ref())?);
+    }
+    let mut output = Output::new(visit);
+    let mut last_source = None;
+    while let Some((source, limit_ms)) = earliest(&cursors) {
+        let Some(cursor) = cursors.get_mut(source) else {
+            break;
+        };
+        let last_ms = cursor.take_until(limit_ms, last_source == Some(source), &mut output);
+        last_source = Some(source);
+        for other in &mut cursors {
+            other.pass_over(last_ms);
+        }
+    }
+    output.flush();
+    Ok(())
+}
+
+/// Whose sample is next, and the time at which another one's turn comes.
+fn earliest(cursors: &[Cursor]) -> Option<(usize, i64)> {
+    let mut next: Option<(usize, i64)> = None;
+    let mut limit_ms = i64::MAX;
+    for (source, cursor) in cursors.iter().enumerate() {
+        let Some(time_ms) = cursor.time_ms() else {
+            continue;
+        };
+        match next {
+            Some((_, best_ms)) if time_ms >= best_ms => limit_ms = limit_ms.min(time_ms),
+            Some((_, best_ms)) => {
+                limit_ms = limit_ms.min(best_ms);
+                next = Some((source, time_ms));
+            }
+            None => next = Some((source, time_ms)),
+        }
+    }
+    next.map(|(source, _)| (source, limit_ms))
+}
+
+enum Values {
+    Floats(Vec<f64>),
+    Histograms(Vec<Arc<Histogram>>),
+}
+
+/// The samples of one part, and how far they are taken.
+#[derive(Default)]
+struct Cursor {
+    /// Not empty, each of them.
+    runs: Vec<(Vec<i64>, Values)>,
+    run: usize,
+    at: usize,
+}
+
+impl Cursor {
+    fn read(part: &dyn Series) -> Result<Self, StorageError> {
+        let mut runs: Vec<(Vec<i64>, Values)> = Vec::new();
+        part.visit(&mut |column| match column {
+            Column::Floats {
+                timestamps_ms,
+                values,
+            } => match runs.last_mut() {
+                Some((times, Values::Floats(floats))) => {
+                    times.extend_from_slice(timestamps_ms);
+                    floats.extend_from_slice(values);
+                }
+                _ => runs.push((timestamps_ms.to_vec(), Values::Floats(values.to_vec()))),
+            },
+            Column::Histograms {
+                timestamps_ms,
+                values,
+            } => runs.push((timestamps_ms.to_vec(), Values::Histograms(values.to_vec()))),
+        })?;
+        runs.retain(|(times, _)| !times.is_empty());
+        Ok(Cursor {
+            runs,
+            run: 0,
+            at: 0,
+        })
+    }
+
+    fn time_ms(&self) -> Option<i64> {
+        self.runs.get(self.run)?.0.get(self.at).copied()
+    }
+
+    fn step(&mut self, count: usize) {
+        self.at += count;
+        if self
+            .runs
+            .get(self.run)
+            .is_some_and(|(times, _)| self.at >= times.len())
+        {
+            self.run += 1;
+            self.at = 0;
+        }
+    }
+
+    fn pass_over(&mut self, until_ms: i64) {
+        while self.time_ms().is_some_and(|time_ms| time_ms <= until_ms) {
+            self.step(1);
+        }
+    }
+
+    /// Hands on the next sample and those of its run before `limit_ms`; gives the last one's time.
+    fn take_until(&mut self, limit_ms: i64, continues: bool, output: &mut Output<'_>) -> i64 {
+        let Some((times, values)) = self.runs.get(self.run) else {
+            return i64::MIN;
+        };
+        let rest = times.get(self.at..).unwrap_or(&[]);
+        let count = rest.partition_point(|time_ms| *time_ms < limit_ms).max(1);
+        let taken = rest.get(..count).unwrap_or(rest);
+        let range = self.at..self.at + taken.len();
+        match values {
+            Values::Floats(floats) => output.floats(taken, floats.get(range).unwrap_or(&[])),
+            Values::Histograms(histograms) => {
+                let histograms = histograms.get(range).unwrap_or(&[]);
+                output.histograms(taken, histograms, continues);
+            }
+        }
+        let last_ms = taken.last().copied().unwrap_or(i64::MIN);
+        self.step(taken.len());
+        last_ms
+    }
+}
+
+/// Collects samples to runs that are worth a call.
+struct Output<'a> {
+    visit: &'a mut dyn FnMut(Column<'_>),
+    times_ms: Vec<i64>,
+    /// One of the two is empty.
+    floats: Vec<f64>,
+    histograms: Vec<Arc<Histogram>>,
+}
+
+impl<'a> Output<'a> {
+    fn new(visit: &'a mut dyn FnMut(Column<'_>)) -> Self {
+        Output {
+            visit,
+            times_ms: Vec::new(),
+            floats: Vec::new(),
+            histograms: Vec::new(),
+        }
+    }
+
+    fn floats(&mut self, times_ms: &[i64], values: &[f64]) {
+        if !self.histograms.is_empty() || self.times_ms.len() >= RUN_SAMPLES {
+            self.flush();
+        }
+        self.times_ms.extend_from_slice(times_ms);
+        self.floats.extend_from_slice(values);
+    }
+
+    fn histograms(&mut self, times_ms: &[i64], values: &[Arc<Histogram>], continues: bool) {
+        if !self.floats.is_empty() || self.times_ms.len() >= RUN_SAMPLES {
+            self.flush();
+        }
+        self.times_ms.extend_from_slice(times_ms);
+        let (first, rest) = values.split_at(usize::from(!continues).min(values.len()));
+        self.histograms.extend(first.iter().map(without_hint));
+        self.histograms.extend_from_slice(rest);
+    }
+
+    fn flush(&mut self) {
+        if !self.floats.is_empty() {
+            (self.visit)(Column::Floats {
+                timestamps_ms: &self.times_ms,
+                values: &self.floats,
+            });
+        } else if !self.histograms.is_empty() {
+            (self.visit)(Column::Histograms {
+                timestamps_ms: &self.times_ms,
+                values: &self.histograms,
+            });
+        }
+        self.times_ms.clear();
+        self.floats.clear();
+        self.histograms.clear();
+    }
+}

@@ -1,0 +1,583 @@
+//! Reading one block: series by matchers, labels, and the samples of a series chunk by chunk.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use narthex_block_format::{
+    ChunkMeta, ChunkRef, IndexReader, Interval, ReadError, SeriesEntry, Tombstones, matching,
+};
+use narthex_chunk::{Encoding, decode_floats, decode_histograms};
+use narthex_model::{CancelToken, Histogram, Label, Labels, Matcher};
+use narthex_storage::{Column, LabelQuery, SelectQuery, Series, StorageError};
+
+use crate::block::SymbolCache;
+use crate::merge::{Labelled, without_hint};
+use crate::{Block, Error, folder, merge};
+
+/// So many series are read between two looks at whether to go on.
+const SERIES_PER_LOOK: usize = 256;
+
+impl Block {
+    /// The matching series that have samples in the range, sorted by labels.
+    pub fn select(
+        self: &Arc<Self>,
+        query: &SelectQuery<'_>,
+    ) -> Result<Vec<Box<dyn Series>>, Error> {
+        if !self.overlaps(query.start_ms, query.end_ms) {
+            return Ok(Vec::new());
+        }
+        let references = self.matching(query.matchers)?;
+        let range = (query.start_ms, query.end_ms);
+        let mut reader = SeriesReader::new(self.clone(), range);
+        let mut found: Vec<Box<dyn Series>> = Vec::with_capacity(references.len());
+        for some in references.chunks(SERIES_PER_LOOK) {
+            look(&query.cancel)?;
+            found.extend(some.iter().filter_map(|series| reader.read_boxed(*series)));
+        }
+        Ok(found)
+    }
+
+    /// All series that have samples in the range (both inclusive), sorted by labels, each made when
+    /// it is asked for.
+    pub(crate) fn stream(self: &Arc<Self>, range_ms: (i64, i64)) -> Result<BlockStream, Error> {
+        let index = self.index().all_postings();
+        let references = index
+            .map_err(Error::block(&self.index_path()))?
+            .collect::<Vec<_>>();
+        Ok(BlockStream {
+            references: references.into_iter(),
+            reader: SeriesReader::new(self.clone(), range_ms),
+            rest: Vec::new(),
+        })
+    }
+
+    /// Names of the labels that matching series have, sorted.
+    pub fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, Error> {
+        if !self.overlaps(query.start_ms, query.end_ms) {
+            return Ok(Vec::new());
+        }
+        if self.meets_all(query) {
+            let names: Result<Vec<Arc<str>>, ReadError> = self
+                .index()
+                .label_names()
+                .map(|name| Ok(name?.into()))
+                .collect();
+            return names.map_err(Error::block(&self.index_path()));
+        }
+        let mut symbols = BTreeSet::new();
+        self.each_entry(query, |entry| {
+            symbols.extend(entry.labels.iter().map(|(name, _)| *name));
+        })?;
+        self.texts(symbols)
+    }
+
+    /// Values of one label that matching series have, sorted.
+    pub fn label_values(&self, name: &str, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, Error> {
+        if !self.overlaps(query.start_ms, query.end_ms) {
+            return Ok(Vec::new());
+        }
+        let path = self.index_path();
+        if self.meets_all(query) {
+            let values = self.index().label_values(name);
+            let values: Result<Vec<Arc<str>>, ReadError> = values
+                .map_err(Error::block(&path))?
+                .map(|value| Ok(value?.into()))
+                .collect();
+            return values.map_err(Error::block(&path));
+        }
+        let name = self
+            .index()
+            .find_symbol(name)
+            .map_err(Error::block(&path))?;
+        let Some(name) = name else {
+            return Ok(Vec::new());
+        };
+        let mut symbols = BTreeSet::new();
+        self.each_entry(query, |entry| {
+            let pair = entry.labels.iter().find(|(label, _)| *label == name);
+            symbols.extend(pair.map(|(_, value)| *value));
+        })?;
+        self.texts(symbols)
+    }
+
+    /// Label sets of the matching series, sorted.
+    pub fn series(self: &Arc<Self>, query: &LabelQuery<'_>) -> Result<Vec<Labels>, Error> {
+        if !self.overlaps(query.start_ms, query.end_ms) {
+            return Ok(Vec::new());
+        }
+        let range = (query.start_ms, query.end_ms);
+        let mut reader = SeriesReader::new(self.clone(), range);
+        let mut found = Vec::new();
+        for chunk in self
+            .matching_any(query.matcher_sets)?
+            .chunks(SERIES_PER_LOOK)
+        {
+            look(&query.cancel)?;
+            found.extend(
+                chunk
+                    .iter()
+                    .filter_map(|series| reader.read_labels(*series)),
+            );
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn matching(&self, matchers: &[Matcher]) -> Result<Vec<u32>, Error> {
+        matching(&self.index(), matchers).map_err(Error::block(&self.index_path()))
+    }
+
+    /// The series that meet any of the sets, ascending; all if there is none.
+    pub(crate) fn matching_any(&self, sets: &[Vec<Matcher>]) -> Result<Vec<u32>, Error> {
+        let [first, others @ ..] = sets else {
+            return self.matching(&[]);
+        };
+        let mut found = self.matching(first)?;
+        for set in others {
+            found.extend(self.matching(set)?);
+        }
+        if !others.is_empty() {
+            found.sort_unstable();
+            found.dedup();
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn index_path(&self) -> std::path::PathBuf {
+        self.path().join(folder::INDEX)
+    }
+
+    /// Whether every series of the block is meant, so that nothing has to be looked at but the
+    /// index's tables.
+    fn meets_all(&self, query: &LabelQuery<'_>) -> bool {
+        let whole =
+            query.start_ms <= self.min_ms() && self.max_ms() <= query.end_ms.saturating_add(1);
+        let all = query.matcher_sets.is_empty() || query.matcher_sets.iter().any(Vec::is_empty);
+        whole && all && self.tombstones().is_empty()
+    }
+
+    /// Calls `visit` with each series that meets the query.
+    fn each_entry(
+        &self,
+        query: &LabelQuery<'_>,
+        mut visit: impl FnMut(&SeriesEntry),
+    ) -> Result<(), Error> {
+        let index = self.index();
+        let tombstones = self.tombstones();
+        let range = (query.start_ms, query.end_ms);
+        let mut entry = SeriesEntry::default();
+        for chunk in self
+            .matching_any(query.matcher_sets)?
+            .chunks(SERIES_PER_LOOK)
+        {
+            look(&query.cancel)?;
+            for series in chunk {
+                if !read_entry(self, &index, *series, &mut entry) {
+                    continue;
+                }
+                let has_samples = |meta: &ChunkMeta| is_wanted(meta, range, &tombstones, *series);
+                if entry.chunks.iter().any(has_samples) {
+                    visit(&entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The texts of symbols, sorted.
+    fn texts(&self, symbols: BTreeSet<u32>) -> Result<Vec<Arc<str>>, Error> {
+        let index = self.index();
+        let texts = symbols
+            .into_iter()
+            .map(|symbol| Ok(index.symbol(symbol)?.into()));
+        let texts: Result<Vec<Arc<str>>, ReadError> = texts.collect();
+        texts.map_err(Error::block(&self.index_path()))
+    }
+}
+
+fn look(cancel: &CancelToken) -> Result<(), Error> {
+    match cancel.reason() {
+        Some(_) => Err(Error::Source(StorageError::Canceled)),
+        None => Ok(()),
+    }
+}
+
+/// Reads what the index has of a series; false if it cannot be read, which is reported.
+fn read_entry(
+    block: &Block,
+    index: &IndexReader<'_>,
+    series: u32,
+    entry: &mut SeriesEntry,
+) -> bool {
+    match index.series(series, entry) {
+        Ok(()) => true,
+        Err(error) => {
+            let error = Error::block(&block.index_path())(error);
+            block.report_damage(Some(series), ChunkRef::default(), &error);
+            false
+        }
+    }
+}
+
+/// Whether a chunk may have samples in the range that are not deleted.
+fn is_wanted(
+    chunk: &ChunkMeta,
+    range_ms: (i64, i64),
+    tombstones: &Tombstones,
+    series: u32,
+) -> bool {
+    let (start_ms, end_ms) = range_ms;
+    let span = Interval {
+        min_ms: chunk.min_ms.max(start_ms),
+        max_ms: chunk.max_ms.min(end_ms),
+    };
+    let deleted = tombstones.get(series);
+    span.min_ms <= span.max_ms && !deleted.is_some_and(|deleted| deleted.covers(span))
+}
+
+/// Makes series from what the index has of them.
+struct SeriesReader {
+    block: Arc<Block>,
+    range_ms: (i64, i64),
+    tombstones: Arc<Tombstones>,
+    symbols: SymbolCache,
+    entry: SeriesEntry,
+}
+
+impl SeriesReader {
+    fn new(block: Arc<Block>, range_ms: (i64, i64)) -> Self {
+        SeriesReader {
+            range_ms,
+            tombstones: block.tombstones(),
+            symbols: block.take_symbols(),
+            entry: SeriesEntry::default(),
+            block,
+        }
+    }
+
+    /// The series, if it has samples in the range.
+    fn read_boxed(&mut self, series: u32) -> Option<Box<dyn Series>> {
+        let mut lanes = self.read(series);
+        if lanes.len() < 2 {
+            return Some(Box::new(lanes.pop()?));
+        }
+        let lanes = lanes
+            .into_iter()
+            .map(|lane| Box::new(lane) as Box<dyn Series>);
+        Some(merge::join(lanes.collect()))
+    }
+
+    /// The series as one or, where chunks of it overlap, several that don't overlap in themselves.
+    fn read(&mut self, series: u32) -> Vec<BlockSeries> {
+        let Some(labels) = self.read_labels(series) else {
+            return Vec::new();
+        };
+        let (range_ms, tombstones) = (self.range_ms, &self.tombstones);
+        let chunks = self.entry.chunks.iter().copied();
+        let chunks = chunks.filter(|c| c.min_ms <= range_ms.1 && range_ms.0 <= c.max_ms);
+        let deleted = tombstones
+            .get(series)
+            .map(|deleted| deleted.as_slice().into());
+        let one = |chunks: Vec<ChunkMeta>| BlockSeries {
+            block: self.block.clone(),
+            labels: labels.clone(),
+            chunks: chunks.into(),
+            range_ms,
+            deleted: deleted.clone(),
+        };
+        lanes(chunks).into_iter().map(one).collect()
+    }
+
+    /// The labels of a series that has samples in the range. Leaves its entry behind.
+    fn read_labels(&mut self, series: u32) -> Option<Labels> {
+        let index = self.block.index();
+        if !read_entry(&self.block, &index, series, &mut self.entry) {
+            return None;
+        }
+        let (range_ms, tombstones) = (self.range_ms, &self.tombstones);
+        let wanted = |chunk: &ChunkMeta| is_wanted(chunk, range_ms, tombstones, series);
+        if !self.entry.chunks.iter().any(wanted) {
+            return None;
+        }
+        match labels(&index, &self.entry, &mut self.symbols) {
+            Ok(labels) => Some(labels),
+            Err(error) => {
+                let error = Error::block(&self.block.index_path())(error);
+                self.block
+                    .report_damage(Some(series), ChunkRef::default(), &error);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SeriesReader {
+    fn drop(&mut self) {
+        self.block
+            .give_back_symbols(std::mem::take(&mut self.symbols));
+    }
+}
+
+fn labels(
+    index: &IndexReader<'_>,
+    entry: &SeriesEntry,
+    symbols: &mut SymbolCache,
+) -> Result<Labels, ReadError> {
+    let mut text = |symbol: u32| -> Result<Arc<str>, ReadError> {
+        if let Some(text) = symbols.get(&symbol) {
+            return Ok(text.clone());
+        }
+        let text: Arc<str> = index.symbol(symbol)?.into();
+        symbols.insert(symbol, text.clone());
+        Ok(text)
+    };
+    let mut labels = Vec::with_capacity(entry.labels.len());
+    for (name, value) in &entry.labels {
+        let (name, value) = (text(*name)?, text(*value)?);
+        // An empty value is as no label; none of ours has one.
+        if !value.is_empty() {
+            labels.push(Label { name, value });
+        }
+    }
+    Ok(Labels::from_sorted(labels))
+}
+
+/// Chunks as lists in which none overlaps with another: one list, save in old blocks.
+fn lanes(chunks: impl Iterator<Item = ChunkMeta>) -> Vec<Vec<ChunkMeta>> {
+    let mut chunks: Vec<ChunkMeta> = chunks.collect();
+    chunks.sort_by_key(|chunk| (chunk.min_ms, chunk.chunk_ref));
+    let mut lanes: Vec<Vec<ChunkMeta>> = Vec::new();
+    for chunk in chunks {
+        let is_free =
+            |lane: &&mut Vec<ChunkMeta>| lane.last().is_none_or(|last| last.max_ms < chunk.min_ms);
+        match lanes.iter_mut().find(is_free) {
+            Some(lane) => lane.push(chunk),
+            None => lanes.push(vec![chunk]),
+        }
+    }
+    lanes
+}
+
+/// All series of a block, one after another.
+pub(crate) struct BlockStream {
+    references: std::vec::IntoIter<u32>,
+    reader: SeriesReader,
+    /// Further lanes of the series given last, the next one at the end.
+    rest: Vec<BlockSeries>,
+}
+
+impl Iterator for BlockStream {
+    type Item = Result<BlockSeries, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(lane) = self.rest.pop() {
+                return Some(Ok(lane));
+            }
+            self.rest = self.reader.read(self.references.next()?);
+            self.rest.reverse();
+        }
+    }
+}
+
+/// A series of a block, or a part of it. Its chunks do not overlap.
+pub(crate) struct BlockSeries {
+    block: Arc<Block>,
+    labels: Labels,
+    chunks: Box<[ChunkMeta]>,
+    /// Both inclusive.
+    range_ms: (i64, i64),
+    /// Ascending; none if nothing of the series is deleted.
+    deleted: Option<Box<[Interval]>>,
+}
+
+impl Labelled for BlockSeries {
+    fn label_set(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+impl Series for BlockSeries {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let mut buffers = BUFFERS.take();
+        let mut continues = true;
+        for chunk in &self.chunks {
+            self.visit_chunk(chunk, &mut continues, &mut buffers, visit);
+        }
+        buffers.clear();
+        BUFFERS.set(buffers);
+        Ok(())
+    }
+
+    fn time_range_ms(&self) -> Option<(i64, i64)> {
+        let first_ms = self.chunks.first()?.min_ms.max(self.range_ms.0);
+        Some((first_ms, self.chunks.last()?.max_ms.min(self.range_ms.1)))
+    }
+}
+
+impl BlockSeries {
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    pub(crate) fn chunks(&self) -> &[ChunkMeta] {
+        &self.chunks
+    }
+
+    /// Whether all samples of a chunk are wanted, as far as is known without reading it.
+    pub(crate) fn wants_all_of(&self, chunk: &ChunkMeta) -> bool {
+        let inside = self.range_ms.0 <= chunk.min_ms && chunk.max_ms <= self.range_ms.1;
+        let is_hit = |gap: &Interval| gap.min_ms <= chunk.max_ms && chunk.min_ms <= gap.max_ms;
+        inside && !self.deleted.iter().flatten().any(is_hit)
+    }
+
+    /// Visits the wanted samples of one chunk. One that cannot be read is reported and passed over.
+    /// `continues` tells whether the sample visited last is the one before the chunk's first.
+    pub(crate) fn visit_chunk(
+        &self,
+        chunk: &ChunkMeta,
+        continues: &mut bool,
+        buffers: &mut Buffers,
+        visit: &mut dyn FnMut(Column<'_>),
+    ) {
+        if self.is_deleted(chunk) {
+            *continues = false;
+            return;
+        }
+        if let Err(error) = self.decode(chunk, buffers) {
+            self.block.report_damage(None, chunk.chunk_ref, &error);
+            *continues = false;
+            return;
+        }
+        if self.wants_all_of(chunk) {
+            buffers.visit(0..buffers.times_ms.len(), *continues, visit);
+            *continues = true;
+            return;
+        }
+        let mut seen = 0;
+        for wanted in self.wanted_spans() {
+            let times = &buffers.times_ms;
+            let start = times.partition_point(|time_ms| *time_ms < wanted.min_ms);
+            let end = times.partition_point(|time_ms| *time_ms <= wanted.max_ms);
+            if start < end {
+                buffers.visit(start..end, *continues && start == seen, visit);
+                *continues = true;
+                seen = end;
+            }
+        }
+        *continues &= seen == buffers.times_ms.len();
+    }
+
+    fn decode(&self, chunk: &ChunkMeta, buffers: &mut Buffers) -> Result<(), Error> {
+        let raw = self.block.chunk(chunk.chunk_ref)?;
+        buffers.decode(raw.encoding, raw.data).map_err(|problem| {
+            let path = folder::segment_path(self.block.path(), chunk.chunk_ref.segment());
+            Error::block(&path)(problem)
+        })
+    }
+
+    fn is_deleted(&self, chunk: &ChunkMeta) -> bool {
+        let covers = |gap: &Interval| gap.min_ms <= chunk.min_ms && chunk.max_ms <= gap.max_ms;
+        self.deleted.iter().flatten().any(covers)
+    }
+
+    /// The range without what is deleted, ascending.
+    fn wanted_spans(&self) -> impl Iterator<Item = Interval> {
+        let (start_ms, end_ms) = self.range_ms;
+        let gaps = self.deleted.iter().flatten().copied();
+        // A last gap without end closes the last span.
+        let end = Interval {
+            min_ms: end_ms.saturating_add(1),
+            max_ms: i64::MAX,
+        };
+        let mut from = Some(start_ms);
+        gaps.chain([end]).filter_map(move |gap| {
+            let first_ms = from?;
+            let max_ms = if gap.min_ms > end_ms {
+                end_ms
+            } else {
+                gap.min_ms.checked_sub(1)?
+            };
+            from = gap.max_ms.checked_add(1).map(|next| next.max(first_ms));
+            (first_ms <= max_ms).then_some(Interval {
+                min_ms: first_ms,
+                max_ms,
+            })
+        })
+    }
+}
+
+thread_local! {
+    /// Taken by the one who reads; a visit within a visit gets new ones.
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers::new()) };
+}
+
+/// Columns of one chunk, used again for the next one.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    times_ms: Vec<i64>,
+    floats: Vec<f64>,
+    histograms: Vec<Arc<Histogram>>,
+}
+
+impl Buffers {
+    const fn new() -> Self {
+        Buffers {
+            times_ms: Vec::new(),
+            floats: Vec::new(),
+            histograms: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.times_ms.clear();
+        self.floats.clear();
+        self.histograms.clear();
+    }
+
+    fn decode(&mut self, code: u8, data: &[u8]) -> Result<(), narthex_chunk::ChunkError> {
+        self.clear();
+        let encoding = Encoding::from_code(code)?;
+        if encoding.is_floats() {
+            decode_floats(encoding, data, &mut self.times_ms, &mut self.floats)
+        } else {
+            decode_histograms(encoding, data, &mut self.times_ms, &mut self.histograms)
+        }
+    }
+
+    /// `continues`: the first sample's predecessor is the one that it was written after.
+    fn visit(
+        &mut self,
+        range: std::ops::Range<usize>,
+        continues: bool,
+        visit: &mut dyn FnMut(Column<'_>),
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        let timestamps_ms = self.times_ms.get(range.clone()).unwrap_or_default();
+        if let Some(values) = self
+            .floats
+            .get(range.clone())
+            .filter(|floats| !floats.is_empty())
+        {
+            return visit(Column::Floats {
+                timestamps_ms,
+                values,
+            });
+        }
+        if let Some(values) = self.histograms.get_mut(range) {
+            if let (false, Some(first)) = (continues, values.first_mut()) {
+                *first = without_hint(first);
+            }
+            visit(Column::Histograms {
+                timestamps_ms,
+                values,
+            });
+        }
+    }
+}
