@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn known_names() {
         let known = "01BZJ9WJQPWHGNC2W4J9TA62KC".parse::<Ulid>().unwrap();
-        assert_eq!(known.time_ms(), 1511352904438);
+        assert_eq!(known.time_ms(), 1511369100022);
         assert_eq!(known.to_string(), "01BZJ9WJQPWHGNC2W4J9TA62KC");
         assert_eq!("01bzj9wjqpwhgnc2w4j9ta62kc".parse(), Ok(known));
         let largest = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<Ulid>().unwrap();
