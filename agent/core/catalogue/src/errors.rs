@@ -15,6 +15,8 @@ pub enum InsertError {
     /// Names not ascending, an empty value, or an index outside the table.
     #[error("the labels are not sorted by name, or one has no value")]
     NotALabelSet,
+    #[error("{0} labels are more than a series can have")]
+    TooManyLabels(usize),
     #[error("series id {0} is in use")]
     IdInUse(u32),
     /// The series that has these labels.

@@ -1,8 +1,11 @@
 //! What a catalogue tells of itself: where its series come from and what they take.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use narthex_model::METRIC_NAME;
+
+use crate::label_index::LabelIndex;
 
 /// A name and how much there is of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,36 +49,68 @@ impl Sizes {
     }
 }
 
-pub(crate) fn cardinality(counts: &BTreeMap<(&str, &str), u64>, limit: usize) -> Cardinality {
-    let mut values: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut series = BTreeMap::new();
-    for ((name, value), count) in counts {
-        *values.entry(name).or_default() += 1;
-        *bytes.entry(name).or_default() += value.len() as u64 * count;
-        if *name == METRIC_NAME {
-            series.insert(*value, *count);
+pub(crate) fn cardinality(index: &LabelIndex, limit: usize) -> Cardinality {
+    let mut metrics = Largest::new(limit);
+    let mut values = Largest::new(limit);
+    let mut bytes = Largest::new(limit);
+    let mut pairs = Largest::new(limit);
+    for number in index.names() {
+        let name = &**index.name(number);
+        let mut value_bytes = 0;
+        for &label in index.labels_of(number) {
+            let value = &**index.value(label);
+            let series = index.series(label).len() as u64;
+            value_bytes += value.len() as u64 * series;
+            pairs.add(series, (name, value));
+            if name == METRIC_NAME {
+                metrics.add(series, (value, ""));
+            }
+        }
+        values.add(index.labels_of(number).len() as u64, (name, ""));
+        bytes.add(value_bytes, (name, ""));
+    }
+    let alone = |(name, _): (&str, &str)| name.to_owned();
+    Cardinality {
+        series_by_metric_name: metrics.figures(alone),
+        values_by_label_name: values.figures(alone),
+        value_bytes_by_label_name: bytes.figures(alone),
+        series_by_label_pair: pairs.figures(|(name, value)| format!("{name}={value}")),
+        label_pairs: index.label_count() as u64,
+    }
+}
+
+/// Keeps the largest that it was given.
+struct Largest<'a> {
+    limit: usize,
+    /// The least of them on top: of the smallest value, the last by name.
+    heap: BinaryHeap<(Reverse<u64>, (&'a str, &'a str))>,
+}
+
+impl<'a> Largest<'a> {
+    fn new(limit: usize) -> Self {
+        Largest {
+            limit,
+            heap: BinaryHeap::new(),
         }
     }
-    let pairs = counts.iter().map(|((n, v), c)| (format!("{n}={v}"), *c));
-    Cardinality {
-        series_by_metric_name: largest(owned(series), limit),
-        values_by_label_name: largest(owned(values), limit),
-        value_bytes_by_label_name: largest(owned(bytes), limit),
-        series_by_label_pair: largest(pairs.collect(), limit),
-        label_pairs: counts.len() as u64,
+
+    fn add(&mut self, value: u64, name: (&'a str, &'a str)) {
+        let entry = (Reverse(value), name);
+        if self.heap.len() < self.limit {
+            self.heap.push(entry);
+        } else if let Some(mut least) = self.heap.peek_mut()
+            && entry < *least
+        {
+            *least = entry;
+        }
     }
-}
 
-fn owned(counts: BTreeMap<&str, u64>) -> Vec<(String, u64)> {
-    let counts = counts.into_iter();
-    counts
-        .map(|(name, count)| (name.to_owned(), count))
-        .collect()
-}
-
-fn largest(mut counts: Vec<(String, u64)>, limit: usize) -> Vec<Figure> {
-    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let counts = counts.into_iter().take(limit);
-    counts.map(|(name, value)| Figure { name, value }).collect()
+    fn figures(self, name_of: impl Fn((&str, &str)) -> String) -> Vec<Figure> {
+        let sorted = self.heap.into_sorted_vec().into_iter();
+        let figures = sorted.map(|(Reverse(value), name)| Figure {
+            name: name_of(name),
+            value,
+        });
+        figures.collect()
+    }
 }

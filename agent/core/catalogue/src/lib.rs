@@ -4,17 +4,35 @@
 //! `u32`s; the number of a removed series may come back for other labels), finds the number of a
 //! label set, and the numbers that meet matchers. Many may read it or one may change it: its owner
 //! puts it behind a lock. It knows nothing of samples, files or time.
+//!
+//! Each label (a name with its value) is stored once, with the list of its series; a label set is a
+//! list of label numbers. So a series of ten labels takes about a hundred bytes, and what a target's
+//! series have in common costs almost nothing twice.
 
 mod errors;
 mod figures;
+mod id_list;
+mod id_set;
+mod label_index;
+mod label_sets;
+mod matching;
+mod snapshot;
+mod sorting;
+mod tight;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use narthex_model::matcher::all_match;
-use narthex_model::{CancelToken, Labels, Matcher};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use narthex_model::{CancelToken, Label, Labels, Matcher};
+
+use crate::id_list::IdList;
+use crate::id_set::IdSet;
+use crate::label_index::{AsLabel, LabelIndex};
+use crate::label_sets::{LabelSets, MAX_ID, MAX_LABELS};
+use crate::matching::Search;
 
 pub use errors::{Canceled, ImportError, InsertError};
 pub use figures::{Cardinality, Figure, Sizes};
@@ -22,52 +40,70 @@ pub use figures::{Cardinality, Figure, Sizes};
 /// The series of a store: see the module's page.
 #[derive(Default)]
 pub struct Catalogue {
-    by_id: BTreeMap<u32, Labels>,
-    by_labels: HashMap<Labels, u32>,
+    index: LabelIndex,
+    sets: LabelSets,
+    /// From label sets to series.
+    table: HashTable<Place>,
+    /// All series.
+    live: IdList,
+    /// The labels of the series that is being added; before that, those of the last one, which
+    /// the next one mostly shares.
+    resolved: Vec<Resolved>,
+    /// Counts removals, after which a label's number may mean another label.
+    removals: u64,
 }
 
 /// The labels that the series of one log record are made of; a series names them by index. It
-/// remembers what the catalogue calls them, so that each is looked up once for all its series.
+/// remembers what the catalogue calls them, so that each is looked up once for all its series. One
+/// table is for one catalogue.
 pub struct LabelTable<'a> {
     labels: Vec<(&'a str, &'a str)>,
+    /// The catalogue's number of each label, `UNKNOWN` where it was not needed yet.
+    numbers: Vec<u32>,
+    /// The catalogue's count of removals when the numbers were noted.
+    removals: u64,
 }
 
 impl<'a> LabelTable<'a> {
     /// From pairs of name and value in any order.
     pub fn new(labels: Vec<(&'a str, &'a str)>) -> Self {
-        LabelTable { labels }
+        LabelTable {
+            numbers: vec![UNKNOWN; labels.len()],
+            labels,
+            removals: 0,
+        }
     }
 }
 
 impl Catalogue {
     /// The series of exactly these labels.
     pub fn find(&self, labels: &Labels) -> Option<u32> {
-        self.by_labels.get(labels).copied()
+        let labels = labels.as_slice();
+        let hashes = labels.iter().map(|l| self.index.hash(&l.name, &l.value));
+        let hash = set_hash(hashes);
+        let found = self.table.find(spread(hash), |place| {
+            place.hash == hash && self.has_labels(place.id, labels)
+        });
+        found.map(|place| place.id)
     }
 
     /// Adds a series. Refused, without any change, if the id or the labels are in use.
     pub fn insert(&mut self, id: u32, labels: &Labels) -> Result<(), InsertError> {
-        if labels.is_empty() {
-            return Err(InsertError::NoLabels);
-        }
-        if self.by_id.contains_key(&id) {
-            return Err(InsertError::IdInUse(id));
-        }
-        if let Some(existing) = self.find(labels) {
-            return Err(InsertError::LabelsInUse(existing));
-        }
-        self.by_id.insert(id, labels.clone());
-        self.by_labels.insert(labels.clone(), id);
-        Ok(())
+        let labels = labels.as_slice();
+        self.check(id, labels.len())?;
+        self.resolve(labels.len(), |at| &labels[at]);
+        self.add_resolved(id, |at| &labels[at])
     }
 
     /// As [`Catalogue::insert`], from text that was read back: names and values, sorted by name.
     pub fn insert_text(&mut self, id: u32, labels: &[(&str, &str)]) -> Result<(), InsertError> {
-        let sorted = labels.windows(2).all(|w| w[0].0 < w[1].0);
-        if !sorted || labels.iter().any(|(_, value)| value.is_empty()) {
+        self.check(id, labels.len())?;
+        let ascending = labels.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        if !ascending || labels.iter().any(|(_, value)| value.is_empty()) {
             return Err(InsertError::NotALabelSet);
         }
-        self.insert(id, &Labels::from_pairs(labels.iter().copied()))
+        self.resolve(labels.len(), |at| labels[at]);
+        self.add_resolved(id, |at| labels[at])
     }
 
     /// As [`Catalogue::insert_text`], for many series that share labels: `indexes` are places in
@@ -78,57 +114,107 @@ impl Catalogue {
         table: &mut LabelTable<'_>,
         indexes: &[u32],
     ) -> Result<(), InsertError> {
-        let labels: Option<Vec<_>> = indexes
-            .iter()
-            .map(|&at| table.labels.get(at as usize).copied())
-            .collect();
-        self.insert_text(id, &labels.ok_or(InsertError::NotALabelSet)?)
+        self.check(id, indexes.len())?;
+        if table.removals != self.removals {
+            table.numbers.fill(UNKNOWN);
+            table.removals = self.removals;
+        }
+        self.resolve_indexed(table, indexes)?;
+        let labels = &table.labels;
+        self.add_resolved(id, |at| labels[indexes[at] as usize])?;
+        for (&index, resolved) in indexes.iter().zip(&self.resolved) {
+            table.numbers[index as usize] = resolved.number;
+        }
+        Ok(())
     }
 
     /// Removes series; ids that are not in use are passed over. Cheaper a series the more are
     /// removed at once.
     pub fn remove(&mut self, ids: &[u32]) {
-        for id in ids {
-            if let Some(labels) = self.by_id.remove(id) {
-                self.by_labels.remove(&labels);
+        let mut gone = IdSet::default();
+        let mut is_concerned = vec![false; self.index.label_bound()];
+        let mut concerned = Vec::new();
+        for &id in ids {
+            if !self.sets.contains(id) {
+                continue;
             }
+            self.forget_place(id);
+            for &label in self.sets.get(id) {
+                let is_concerned = &mut is_concerned[label as usize];
+                if !*is_concerned {
+                    *is_concerned = true;
+                    concerned.push(label);
+                }
+            }
+            self.sets.remove(id);
+            gone.insert(id);
         }
+        self.live.remove(&gone);
+        self.index.remove_series(&concerned, &gone);
+        self.sets.compact();
+        if self.table.len() * 4 < self.table.capacity() {
+            self.table.shrink_to_fit(|place| spread(place.hash));
+        }
+        self.removals += 1;
     }
 
     pub fn contains(&self, id: u32) -> bool {
-        self.by_id.contains_key(&id)
+        self.sets.contains(id)
     }
 
     pub fn series_count(&self) -> usize {
-        self.by_id.len()
+        self.sets.count()
     }
 
     /// The label set of a series, made of the strings the catalogue shares.
     pub fn labels(&self, id: u32) -> Option<Labels> {
-        self.by_id.get(&id).cloned()
+        let labels = self.each_label(id)?;
+        let labels = labels.map(|(name, value)| Label {
+            name: name.clone(),
+            value: value.clone(),
+        });
+        Some(Labels::from_sorted(labels.collect()))
     }
 
     /// Name and value of each label of a series, sorted by name, without making a [`Labels`].
     pub fn each_label(&self, id: u32) -> Option<impl Iterator<Item = (&Arc<str>, &Arc<str>)>> {
-        let labels = self.by_id.get(&id)?;
-        Some(labels.iter().map(|label| (&label.name, &label.value)))
+        let labels = self.label_numbers(id)?;
+        Some(labels.iter().map(|&label| self.index.text(label)))
+    }
+
+    /// The numbers of a series' labels, in the order of their names. They are good until the next
+    /// removal, and dense enough to index a table with.
+    pub fn label_numbers(&self, id: u32) -> Option<&[u32]> {
+        self.contains(id).then(|| self.sets.get(id))
+    }
+
+    /// Name and value of a label by its number, which is one that
+    /// [`Catalogue::label_numbers`] gave since the last removal.
+    pub fn label(&self, number: u32) -> Option<(&Arc<str>, &Arc<str>)> {
+        let is_known = (number as usize) < self.index.label_bound();
+        is_known.then(|| self.index.text(number))
     }
 
     /// Orders two series by their labels, as `Labels: Ord` does; ids not in use come first.
     pub fn compare(&self, a: u32, b: u32) -> Ordering {
-        self.by_id.get(&a).cmp(&self.by_id.get(&b))
+        sorting::compare(&self.index, &self.sets, a, b)
     }
 
     /// Sorts series by their labels. Much faster than sorting with [`Catalogue::compare`].
     pub fn sort_by_labels(&self, ids: &mut [u32]) {
-        ids.sort_by(|&a, &b| self.compare(a, b));
+        sorting::sort(&self.index, &self.sets, ids);
     }
 
     /// Whether a series meets every matcher; false for an id that is not in use.
     pub fn matches(&self, id: u32, matchers: &[Matcher]) -> bool {
-        self.by_id
-            .get(&id)
-            .is_some_and(|labels| all_match(matchers, labels))
+        let labels = self.sets.get(id);
+        let value_of = |name: &str| {
+            let mut labels = labels.iter().map(|&label| self.index.text(label));
+            let label = labels.find(|(other, _)| ***other == *name);
+            label.map_or("", |(_, value)| value)
+        };
+        let mut matchers = matchers.iter();
+        self.contains(id) && matchers.all(|matcher| matcher.matches(value_of(&matcher.name)))
     }
 
     /// The series that meet every matcher (all series, where there is none), ascending.
@@ -137,97 +223,240 @@ impl Catalogue {
         matchers: &[Matcher],
         cancel: &CancelToken,
     ) -> Result<Vec<u32>, Canceled> {
-        if let Some(reason) = cancel.reason() {
-            return Err(Canceled(reason));
-        }
-        let series = self.by_id.iter();
-        let hits = series.filter(|(_, labels)| all_match(matchers, labels));
-        Ok(hits.map(|(&id, _)| id).collect())
+        Search::new(&self.index, &self.sets, &self.live, cancel).run(matchers)
     }
 
     /// The names of the labels that these series have (all series, where `ids` is `None`), sorted.
     pub fn label_names(&self, ids: Option<&[u32]>) -> Vec<Arc<str>> {
-        let names: BTreeSet<Arc<str>> = self
-            .chosen(ids)
-            .flat_map(|labels| labels.iter().map(|label| label.name.clone()))
-            .collect();
-        names.into_iter().collect()
+        let mut used = vec![ids.is_none(); self.index.name_bound()];
+        for &label in ids
+            .iter()
+            .copied()
+            .flatten()
+            .flat_map(|&id| self.sets.get(id))
+        {
+            used[self.index.name_of(label) as usize] = true;
+        }
+        let names = self.index.names().filter(|&name| used[name as usize]);
+        let mut names: Vec<Arc<str>> = names.map(|name| self.index.name(name).clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The values that these series (all, where `ids` is `None`) have for a label, sorted.
     pub fn label_values(&self, name: &str, ids: Option<&[u32]>) -> Vec<Arc<str>> {
-        let values: BTreeSet<Arc<str>> = self
-            .chosen(ids)
-            .filter_map(|labels| labels.get_shared(name).cloned())
+        let Some(name) = self.index.find_name(name) else {
+            return Vec::new();
+        };
+        let mut used = vec![ids.is_none(); self.index.label_bound()];
+        for &label in ids
+            .iter()
+            .copied()
+            .flatten()
+            .flat_map(|&id| self.sets.get(id))
+        {
+            used[label as usize] = true;
+        }
+        let labels = self.index.labels_of(name).iter();
+        let labels = labels.filter(|&&label| used[label as usize]);
+        let mut values: Vec<Arc<str>> = labels
+            .map(|&label| self.index.value(label).clone())
             .collect();
-        values.into_iter().collect()
-    }
-
-    fn chosen<'a>(&'a self, ids: Option<&'a [u32]>) -> impl Iterator<Item = &'a Labels> {
-        let all = self.by_id.iter();
-        all.filter(move |(id, _)| ids.is_none_or(|ids| ids.contains(id)))
-            .map(|(_, labels)| labels)
+        values.sort_unstable();
+        values
     }
 
     /// The `limit` largest of each kind, largest first.
     pub fn cardinality(&self, limit: usize) -> Cardinality {
-        let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        for label in self.by_id.values().flat_map(Labels::iter) {
-            *counts.entry((&label.name, &label.value)).or_default() += 1;
-        }
-        figures::cardinality(&counts, limit)
+        figures::cardinality(&self.index, limit)
     }
 
-    /// How much there is of each thing, and the memory it takes.
+    /// How much there is of each thing, and the memory it takes. It looks at every label.
     pub fn sizes(&self) -> Sizes {
         Sizes {
-            series: self.by_id.len(),
-            ..Sizes::default()
+            series: self.sets.count(),
+            label_names: self.index.name_count(),
+            label_pairs: self.index.label_count(),
+            symbol_bytes: self.index.symbol_bytes(),
+            label_set_bytes: self.sets.bytes(),
+            table_bytes: self.table.allocation_size(),
+            postings_bytes: self.index.postings_bytes() + self.live.heap_bytes(),
         }
     }
 
-    /// Writes the whole catalogue, for [`Catalogue::import`].
+    /// Writes the whole catalogue, for [`Catalogue::import`]. The writer should have a buffer.
     pub fn export(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        for (id, labels) in &self.by_id {
-            for label in labels.iter() {
-                for text in [&label.name, &label.value] {
-                    out.write_all(&id.to_le_bytes())?;
-                    out.write_all(&(text.len() as u32).to_le_bytes())?;
-                    out.write_all(text.as_bytes())?;
-                }
-            }
-        }
-        Ok(())
+        snapshot::export(self, out)
     }
 
     /// Reads what [`Catalogue::export`] wrote. Whatever the bytes, it gives a sound catalogue or an
     /// error; it does not notice every damage, so keep a checksum beside them.
     pub fn import(bytes: &[u8]) -> Result<Self, ImportError> {
-        let mut catalogue = Catalogue::default();
-        let mut sets: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let number = |at: usize| -> Option<u32> {
-                let bytes = rest.get(at..at + 4)?;
-                Some(u32::from_le_bytes(bytes.try_into().ok()?))
-            };
-            let damaged = ImportError::Damaged("a label");
-            let (Some(id), Some(length)) = (number(0), number(4)) else {
-                return Err(damaged);
-            };
-            let text = rest.get(8..8 + length as usize);
-            let text = text.and_then(|text| str::from_utf8(text).ok());
-            let Some(text) = text else {
-                return Err(damaged);
-            };
-            sets.entry(id).or_default().push(text);
-            rest = &rest[8 + text.len()..];
-        }
-        for (id, texts) in sets {
-            let labels: Vec<_> = texts.chunks_exact(2).map(|c| (c[0], c[1])).collect();
-            let inserted = catalogue.insert_text(id, &labels);
-            inserted.map_err(|_| ImportError::Damaged("a label set"))?;
-        }
-        Ok(catalogue)
+        snapshot::import(bytes)
     }
+
+    /// What can be told of a new series without looking at its labels.
+    fn check(&self, id: u32, labels: usize) -> Result<(), InsertError> {
+        if labels == 0 {
+            return Err(InsertError::NoLabels);
+        }
+        if self.sets.contains(id) {
+            return Err(InsertError::IdInUse(id));
+        }
+        if labels > MAX_LABELS {
+            return Err(InsertError::TooManyLabels(labels));
+        }
+        let has_room = self.sets.has_room_for(labels) && self.index.has_room_for(labels);
+        if id > MAX_ID || !has_room {
+            return Err(InsertError::Full(id));
+        }
+        Ok(())
+    }
+
+    /// Looks up the labels of a new series.
+    fn resolve<L: AsLabel>(&mut self, count: usize, label: impl Fn(usize) -> L) {
+        let nothing = Resolved {
+            hash: 0,
+            number: UNKNOWN,
+        };
+        self.resolved.resize(count, nothing);
+        for (at, resolved) in self.resolved.iter_mut().enumerate() {
+            let label = label(at);
+            let (name, value) = (label.name(), label.value());
+            if self.index.is(resolved.number, name, value) {
+                continue;
+            }
+            resolved.hash = self.index.hash(name, value);
+            let found = self.index.find(resolved.hash, name, value);
+            resolved.number = found.unwrap_or(UNKNOWN);
+        }
+    }
+
+    /// Looks up the labels of a new series that the table does not know yet.
+    fn resolve_indexed(
+        &mut self,
+        table: &LabelTable<'_>,
+        indexes: &[u32],
+    ) -> Result<(), InsertError> {
+        self.resolved.clear();
+        let mut before: Option<&str> = None;
+        for &index in indexes {
+            let Some(&(name, value)) = table.labels.get(index as usize) else {
+                return Err(InsertError::NotALabelSet);
+            };
+            if before >= Some(name) || value.is_empty() {
+                return Err(InsertError::NotALabelSet);
+            }
+            before = Some(name);
+            let number = table.numbers[index as usize];
+            let resolved = if number != UNKNOWN {
+                let hash = self.index.hash_of(number);
+                Resolved { hash, number }
+            } else {
+                let hash = self.index.hash(name, value);
+                let number = self.index.find(hash, name, value).unwrap_or(UNKNOWN);
+                Resolved { hash, number }
+            };
+            self.resolved.push(resolved);
+        }
+        Ok(())
+    }
+
+    /// Adds a series whose labels were looked up; those that are new are added.
+    fn add_resolved<L: AsLabel>(
+        &mut self,
+        id: u32,
+        label: impl Fn(usize) -> L,
+    ) -> Result<(), InsertError> {
+        let hash = set_hash(self.resolved.iter().map(|resolved| resolved.hash));
+        let is_known = |resolved: &Resolved| resolved.number != UNKNOWN;
+        if self.resolved.iter().all(is_known)
+            && let Some(existing) = self.find_resolved(hash)
+        {
+            return Err(InsertError::LabelsInUse(existing));
+        }
+        for (at, resolved) in self.resolved.iter_mut().enumerate() {
+            if resolved.number == UNKNOWN {
+                resolved.number = self.index.add(resolved.hash, &label(at), id);
+            } else {
+                self.index.add_series(resolved.number, id);
+            }
+        }
+        let labels = self.resolved.iter().map(|resolved| resolved.number);
+        self.sets.insert(id, labels);
+        self.live.insert(id);
+        self.table
+            .insert_unique(spread(hash), Place { hash, id }, |p| spread(p.hash));
+        Ok(())
+    }
+
+    /// Adds a series whose labels are all here, in a catalogue that is being built; false if
+    /// another one has them.
+    fn add_numbered(&mut self, id: u32, labels: &[u32]) -> bool {
+        let hash = set_hash(labels.iter().map(|&label| self.index.hash_of(label)));
+        let sets = &self.sets;
+        let is_same = |place: &Place| place.hash == hash && sets.get(place.id) == labels;
+        match self.table.entry(spread(hash), is_same, |p| spread(p.hash)) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(entry) => entry.insert(Place { hash, id }),
+        };
+        for &label in labels {
+            self.index.add_series(label, id);
+        }
+        self.sets.insert(id, labels.iter().copied());
+        self.live.insert(id);
+        true
+    }
+
+    fn find_resolved(&self, hash: u32) -> Option<u32> {
+        let labels = self.resolved.iter().map(|resolved| &resolved.number);
+        let found = self.table.find(spread(hash), |place| {
+            place.hash == hash && self.sets.get(place.id).iter().eq(labels.clone())
+        });
+        found.map(|place| place.id)
+    }
+
+    fn has_labels(&self, id: u32, labels: &[Label]) -> bool {
+        let numbers = self.sets.get(id);
+        let mut pairs = numbers.iter().zip(labels);
+        numbers.len() == labels.len()
+            && pairs.all(|(&number, label)| self.index.is(number, &label.name, &label.value))
+    }
+
+    fn forget_place(&mut self, id: u32) {
+        let labels = self.sets.get(id).iter();
+        let hash = set_hash(labels.map(|&label| self.index.hash_of(label)));
+        let place = self.table.find_entry(spread(hash), |place| place.id == id);
+        if let Ok(place) = place {
+            place.remove();
+        }
+    }
+}
+
+/// Stands for a label that was not found.
+const UNKNOWN: u32 = u32::MAX;
+
+/// A series in the table of label sets. The hash lets the table grow without looking at the sets.
+#[derive(Clone, Copy)]
+struct Place {
+    hash: u32,
+    id: u32,
+}
+
+/// A label of a new series.
+#[derive(Clone, Copy)]
+struct Resolved {
+    hash: u64,
+    number: u32,
+}
+
+/// The hash of a label set, from those of its labels.
+fn set_hash(labels: impl Iterator<Item = u64>) -> u32 {
+    let sum = labels.fold(0u64, u64::wrapping_add);
+    (sum ^ sum >> 32) as u32
+}
+
+/// The table takes its seven bits for a first check from the top, where a `u32` has none.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
