@@ -118,8 +118,7 @@ impl ChunkMaker {
         Ok(())
     }
 
-    /// Takes a whole chunk of another block as it is. It must come after all samples so far and
-    /// lie in the block's range.
+    /// Takes a whole chunk of another block as it is, if [`ChunkMaker::has_place_for`] it.
     pub(crate) fn copy(
         &mut self,
         chunk: &Chunk<'_>,
@@ -133,6 +132,12 @@ impl ChunkMaker {
         self.count(samples, is_floats);
         self.last_ms = Some(meta.max_ms);
         Ok(())
+    }
+
+    /// Whether a chunk may be copied: it must come after all samples so far and lie in the range.
+    pub(crate) fn has_place_for(&self, meta: &ChunkMeta) -> bool {
+        let follows = self.last_ms.is_none_or(|last_ms| last_ms < meta.min_ms);
+        follows && self.range_ms.0 <= meta.min_ms && meta.max_ms < self.range_ms.1
     }
 
     /// Whether samples wait to be put into a chunk with those that come.

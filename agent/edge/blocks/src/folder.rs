@@ -99,8 +99,22 @@ pub(crate) fn delete_block(data: &Path, ulid: Ulid) -> Result<(), Error> {
     remove_folder(&doomed)
 }
 
+/// Takes blocks out of use that another block replaces: one that is marked as damaged is set aside,
+/// others are deleted.
+pub(crate) fn retire_block(data: &Path, ulid: Ulid, is_damaged: bool) -> Result<(), Error> {
+    if !is_damaged {
+        return delete_block(data, ulid);
+    }
+    let aside = set_aside(data, ulid)?;
+    tracing::warn!(
+        folder = %aside.display(),
+        "a block of which parts could not be read was set aside; what could be read is in another block"
+    );
+    Ok(())
+}
+
 /// Takes a block out of use without deleting it; gives its new name.
-pub(crate) fn set_aside(data: &Path, ulid: Ulid) -> Result<PathBuf, Error> {
+fn set_aside(data: &Path, ulid: Ulid) -> Result<PathBuf, Error> {
     let path = block_path(data, ulid);
     let aside = data.join(format!("{ulid}.{DAMAGED}"));
     rename(&path, &aside)?;
