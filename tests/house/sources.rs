@@ -82,8 +82,8 @@ fn the_core_touches_no_world() {
     ];
     check("the world in core", |path, text| {
         let is_core = path.components().any(|part| part.as_os_str() == "core");
-        // Modules that hold nothing but tests.
-        let test_modules = ["tests", "tests.rs", "conformance.rs", "scenarios"];
+        // Modules that hold nothing but tests, and the programs that measure.
+        let test_modules = ["tests", "tests.rs", "conformance.rs", "scenarios", "examples"];
         let is_test = path
             .components()
             .any(|part| test_modules.iter().any(|m| part.as_os_str() == *m));
