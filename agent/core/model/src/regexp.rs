@@ -77,6 +77,15 @@ impl Regexp {
         self.literals.as_deref()
     }
 
+    /// What every text begins with that an anchored expression matches, as far as that is plain to
+    /// see: lets a store look at fewer values.
+    pub fn prefix(&self) -> String {
+        if has_top_level_alternatives(&self.pattern) {
+            return String::new();
+        }
+        literal_prefix(&self.pattern)
+    }
+
     /// If `text` matches, `replacement` with `$1`, `${1}` and `${name}` filled in.
     pub fn expand(&self, text: &str, replacement: &str) -> Option<String> {
         let captures = self.regex.captures(text)?;
@@ -132,6 +141,63 @@ fn literal_alternatives(pattern: &str) -> Option<Vec<String>> {
         return None;
     }
     Some(pattern.split('|').map(str::to_owned).collect())
+}
+
+/// The literals that a pattern without alternatives begins with.
+fn literal_prefix(pattern: &str) -> String {
+    let mut prefix = String::new();
+    let mut chars = pattern.chars();
+    loop {
+        let rest = chars.as_str();
+        match chars.next() {
+            Some('\\') => match chars.next() {
+                Some(c) if c.is_ascii_punctuation() => prefix.push(c),
+                _ => break,
+            },
+            Some('*' | '?' | '+') => {
+                prefix.pop();
+                break;
+            }
+            Some('{') if starts_repetition(rest) => {
+                prefix.pop();
+                break;
+            }
+            Some('.' | '(' | ')' | '[' | '^' | '$' | '|') | None => break,
+            Some(c) => prefix.push(c),
+        }
+    }
+    prefix
+}
+
+/// Whether there is a `|` outside of groups and classes, or something that might hide one.
+fn has_top_level_alternatives(pattern: &str) -> bool {
+    let mut rest = pattern;
+    let mut in_class = false;
+    let mut depth = 0i64;
+    let mut ignored = String::new();
+    while let Some(c) = rest.chars().next() {
+        let taken = match c {
+            '\\' if rest[1..].starts_with('Q') => return true,
+            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            '[' if !in_class => {
+                in_class = true;
+                open_class(rest, &mut ignored)
+            }
+            '[' => open_inside_class(rest, &mut ignored),
+            '|' if !in_class && depth == 0 => return true,
+            c => {
+                match c {
+                    ']' => in_class = false,
+                    '(' if !in_class => depth += 1,
+                    ')' if !in_class => depth -= 1,
+                    _ => {}
+                }
+                c.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    false
 }
 
 /// Rewrites a pattern in Go's dialect to one that means the same to the `regex` crate.
@@ -306,6 +372,55 @@ mod tests {
         ] {
             let regexp = Regexp::anchored(pattern).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(regexp.is_match(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        for (pattern, expected) in [
+            ("", ""),
+            ("abc", "abc"),
+            ("node-1.*", "node-1"),
+            (r"10\.0\.1\..+:9100", "10.0.1."),
+            ("ab*", "a"),
+            ("ab?c", "a"),
+            ("ab+", "a"),
+            ("ab+*", "a"),
+            ("ab{2}", "a"),
+            ("a{b}", "a{b}"),
+            ("é*", ""),
+            ("a|b", ""),
+            ("ab|ac", ""),
+            ("a(b|c)", "a"),
+            ("a(b)|c", ""),
+            ("a[(]|b", ""),
+            ("a[]|]b", "a"),
+            ("a[[:alpha:]|]", "a"),
+            (r"a\(|b", ""),
+            (r"a\|b", "a|b"),
+            (r"a\Qb|c\E", ""),
+            (r"a\d", "a"),
+            ("(?i)abc", ""),
+            ("a(?i)bc", "a"),
+            ("^abc", ""),
+        ] {
+            let regexp = Regexp::anchored(pattern).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(regexp.prefix(), expected, "{pattern}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_matches_has_the_prefix(
+            pattern in r"[ab]{0,2}[ab|()\[\]\\*+?{}.^$2]{0,6}",
+            texts in proptest::collection::vec("[ab|()2{]{0,4}", 20),
+        ) {
+            if let Ok(regexp) = Regexp::anchored(&pattern) {
+                let prefix = regexp.prefix();
+                for text in texts.iter().filter(|text| regexp.is_match(text)) {
+                    proptest::prop_assert!(text.starts_with(&prefix), "{} on {}", pattern, text);
+                }
+            }
         }
     }
 
