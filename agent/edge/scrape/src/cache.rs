@@ -1,335 +1,263 @@
-//! What a target's loop remembers from scrape to scrape: its series and their metadata.
+//! The series of one target, as its loop remembers them from scrape to scrape.
 //!
-//! Keeps true: every series the target has given and that has no stale marker yet is known as
-//! live; after a good scrape nothing is kept that the scrape didn't show.
+//! A page lists its series in nearly the same order each time. So they are kept in that order, and
+//! the one that probably comes next is known before it is read. Kept of a series is by what it is
+//! recognised and where the store has it; not its labels. Where the store has forgotten it, they
+//! are read from the page again.
+//!
+//! Keeps true: every series that the target has given and that has no stale marker yet is live;
+//! after a good scrape nothing is kept that the scrape didn't show, and the order is the page's.
+//! One series of the store may stand here several times, once for each way in which the page
+//! writes it.
 
-use std::collections::{BTreeMap, HashMap};
+mod bits;
+mod entries;
+mod key;
 
-use narthex_model::family::Metadata;
-use narthex_model::{Labels, MetricType};
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
 use narthex_storage::SeriesRef;
+
+use bits::Bits;
+use entries::{Entries, Entry};
+pub(crate) use key::{Key, Keys};
 
 /// A failing target may not fill the cache: beyond twice the last good scrape's size and this,
 /// it is emptied.
 const SPARE_ENTRIES: usize = 1000;
 
+/// So many entries from the expected one on are tried before the tables are asked: those between
+/// may have vanished.
+const NEAR: usize = 8;
+
 #[derive(Default)]
 pub(crate) struct SeriesCache {
-    /// Counts scrapes; entries carry the count of when they were last seen.
-    scrape: u64,
-    by_raw: HashMap<Box<[u8]>, RawEntry>,
-    by_labels: HashMap<Labels, usize>,
-    slots: Vec<Slot>,
-    free: Vec<usize>,
+    pub keys: Keys,
+    entries: Entries,
+    /// Places of the entries whose series have samples and no stale marker after them.
+    live: Bits,
     len_at_last_success: usize,
+    pass: Pass,
 }
 
-struct RawEntry {
-    /// None: metric relabelling drops it.
-    slot: Option<usize>,
-    seen: u64,
-}
-
-/// One series as it is stored.
+/// What the current scrape has shown. Empty between scrapes.
 #[derive(Default)]
-pub(crate) struct Slot {
-    pub labels: Labels,
-    pub reference: Option<SeriesRef>,
-    /// It has samples and no stale marker after them; since this scrape.
-    live_since: Option<u64>,
-    seen: u64,
-}
-
-impl Slot {
-    /// A stale marker was written.
-    pub(crate) fn end(&mut self) {
-        self.live_since = None;
-    }
-}
-
-/// What is known of the raw bytes of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Dropped,
-    Slot(usize),
+struct Pass {
+    /// The entry that is expected next.
+    cursor: usize,
+    /// Entries from here on were learned in this scrape.
+    known: usize,
+    seen: Bits,
+    seen_count: usize,
+    /// Those whose vanishing is to be marked.
+    tracked: Bits,
+    /// The places in the order of the page; None as long as they ascend without a gap.
+    order: Option<Vec<u32>>,
+    /// Of the entries that share their series with others: the series that were seen, and those
+    /// that are tracked.
+    shared_seen: HashSet<SeriesRef>,
+    shared_tracked: HashSet<SeriesRef>,
 }
 
 impl SeriesCache {
     /// A new scrape begins: nothing has been seen in it.
     pub(crate) fn begin(&mut self) {
-        self.scrape += 1;
-    }
-
-    pub(crate) fn find(&mut self, raw: &[u8]) -> Option<Known> {
-        let entry = self.by_raw.get_mut(raw)?;
-        entry.seen = self.scrape;
-        Some(entry.slot.map_or(Known::Dropped, Known::Slot))
-    }
-
-    /// Remembers what `raw` stands for; None where it is dropped.
-    pub(crate) fn learn(&mut self, raw: &[u8], slot: Option<usize>) {
-        let seen = self.scrape;
-        self.by_raw.insert(raw.into(), RawEntry { slot, seen });
-    }
-
-    /// The slot of a label set, and whether it is new.
-    pub(crate) fn slot_of(&mut self, labels: Labels) -> (usize, bool) {
-        if let Some(&slot) = self.by_labels.get(&labels) {
-            return (slot, false);
-        }
-        let fresh = Slot {
-            labels: labels.clone(),
-            ..Slot::default()
+        let known = self.entries.len();
+        self.pass = Pass {
+            known,
+            seen: Bits::with_room(known),
+            tracked: Bits::with_room(known),
+            ..Pass::default()
         };
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => self.slots.len(),
-        };
-        match self.slots.get_mut(at) {
-            Some(slot) => *slot = fresh,
-            None => self.slots.push(fresh),
+    }
+
+    /// The key of the series that probably comes next.
+    #[inline]
+    pub(crate) fn expected(&self) -> Key {
+        let cursor = self.pass.cursor;
+        let expected = self.entries.get(cursor);
+        let expected = expected.filter(|_| cursor < self.pass.known);
+        expected.map_or(Key::NONE, Entry::key)
+    }
+
+    /// The place of the expected series, which came indeed.
+    #[inline]
+    pub(crate) fn take_expected(&mut self) -> usize {
+        self.pass.cursor += 1;
+        self.pass.cursor - 1
+    }
+
+    /// The place of the series with this key.
+    pub(crate) fn find(&mut self, key: Key) -> Option<usize> {
+        let from = self.pass.cursor;
+        let to = self.pass.known.min(from + NEAR);
+        let near = self.entries.find_near(key, from, to);
+        let at = near.or_else(|| self.entries.find_key(key))?;
+        // One that stands twice on the page says nothing about what follows it.
+        if at < self.pass.known && !self.pass.seen.contains(at) {
+            self.pass.cursor = at + 1;
         }
-        self.by_labels.insert(labels, at);
-        (at, true)
+        Some(at)
     }
 
-    pub(crate) fn slot_mut(&mut self, at: usize) -> Option<&mut Slot> {
-        self.slots.get_mut(at)
+    /// Where the store has the series at a place; None: it is dropped.
+    #[inline]
+    pub(crate) fn series(&self, at: usize) -> Option<SeriesRef> {
+        let entry = self.entries.get(at)?;
+        (!entry.dropped).then_some(entry.series)
     }
 
-    /// Marks the slot as seen; true if it was already seen in this scrape.
+    /// Marks a place as seen; true if its series was seen before in this scrape.
+    #[inline]
     pub(crate) fn see(&mut self, at: usize) -> bool {
-        let scrape = self.scrape;
-        match self.slots.get_mut(at) {
-            Some(slot) => std::mem::replace(&mut slot.seen, scrape) == scrape,
-            None => false,
+        let again = !self.pass.seen.insert(at);
+        if !again {
+            self.pass.note_order(at);
         }
+        match self.entries.get(at) {
+            Some(entry) if entry.shared => !self.pass.shared_seen.insert(entry.series) || again,
+            _ => again,
+        }
+    }
+
+    /// The series at this place has a sample now that a stale marker has to follow.
+    #[inline]
+    pub(crate) fn track(&mut self, at: usize) {
+        self.pass.tracked.insert(at);
+        if let Some(entry) = self.entries.get(at).filter(|entry| entry.shared) {
+            self.pass.shared_tracked.insert(entry.series);
+        }
+    }
+
+    /// Remembers that what has this key, which was not found, is dropped. Gives its place.
+    pub(crate) fn learn_dropped(&mut self, key: Key) -> usize {
+        self.entries.push(Entry::dropped(key)).0
+    }
+
+    /// Remembers the series of a key that was not found. Gives its place, and whether the series
+    /// is new here.
+    pub(crate) fn learn(&mut self, key: Key, series: SeriesRef) -> (usize, bool) {
+        let known = self.entries.find_series(series);
+        let keyless = known.filter(|&at| self.entries.get(at).map(Entry::key) == Some(Key::NONE));
+        if let Some(at) = keyless {
+            self.entries.set_key(at, key);
+            return (at, false);
+        }
+        let (at, first) = self.entries.push(Entry::new(key, series));
+        self.note_shared(at, first);
+        (at, first == at)
+    }
+
+    /// The store had forgotten the series at this place and has it elsewhere now.
+    pub(crate) fn renew(&mut self, at: usize, series: SeriesRef) {
+        let first = self.entries.set_series(at, series);
+        self.note_shared(at, first);
     }
 
     /// The live series that this scrape has not shown.
-    pub(crate) fn vanished(&mut self) -> impl Iterator<Item = &mut Slot> {
-        let scrape = self.scrape;
-        self.slots
-            .iter_mut()
-            .filter(move |slot| slot.live_since.is_some() && slot.seen != scrape)
+    pub(crate) fn vanished(&self) -> impl Iterator<Item = SeriesRef> {
+        let pass = &self.pass;
+        self.live.without(&pass.tracked).filter_map(|at| {
+            let entry = self.entries.get(at)?;
+            let written_otherwise = entry.shared && pass.shared_tracked.contains(&entry.series);
+            (!written_otherwise).then_some(entry.series)
+        })
     }
 
-    /// The slot has a sample now that a stale marker has to follow.
-    pub(crate) fn make_live(&mut self, at: usize) {
-        let scrape = self.scrape;
-        if let Some(slot) = self.slots.get_mut(at) {
-            slot.live_since.get_or_insert(scrape);
-        }
-    }
-
-    /// What this scrape gave was not stored after all: no series has come to life in it, and none
-    /// was seen.
-    pub(crate) fn undo(&mut self) {
-        for slot in &mut self.slots {
-            if slot.live_since == Some(self.scrape) {
-                slot.live_since = None;
-            }
-        }
-        self.begin();
-    }
-
-    /// Ends a good scrape: forgets what it didn't show.
+    /// Ends a good scrape: what it showed is what is kept.
     pub(crate) fn end_success(&mut self) {
-        let scrape = self.scrape;
-        self.by_raw.retain(|_, entry| entry.seen == scrape);
-        let slots = &self.slots;
-        let free = &mut self.free;
-        let freed_before = free.len();
-        self.by_labels.retain(|_, &mut at| {
-            let keep = slots.get(at).is_some_and(|slot| slot.seen == scrape);
-            if !keep {
-                free.push(at);
+        let pass = std::mem::take(&mut self.pass);
+        match pass.order {
+            None => {
+                self.entries.truncate(pass.seen_count);
+                self.live = pass.tracked;
             }
-            keep
-        });
-        for &at in self.free.iter().skip(freed_before) {
-            if let Some(slot) = self.slots.get_mut(at) {
-                *slot = Slot::default();
-            }
+            Some(order) => self.reorder(&order, &pass.tracked),
         }
-        self.len_at_last_success = self.by_raw.len().max(self.by_labels.len());
+        self.entries.shrink();
+        self.len_at_last_success = self.entries.len();
     }
 
-    /// Ends a scrape that failed, after its series became stale. True if the cache had to be
+    /// Ends a scrape that failed, after all series became stale. True if the cache had to be
     /// emptied, as it had grown too large.
     pub(crate) fn end_failure(&mut self) -> bool {
-        let len = self.by_raw.len().max(self.by_labels.len());
-        let too_large = len > 2 * self.len_at_last_success + SPARE_ENTRIES;
+        self.pass = Pass::default();
+        self.live = Bits::default();
+        let too_large = self.entries.len() > 2 * self.len_at_last_success + SPARE_ENTRIES;
         if too_large {
-            *self = SeriesCache {
-                scrape: self.scrape,
-                len_at_last_success: self.len_at_last_success,
-                ..SeriesCache::default()
-            };
+            self.entries.truncate(0);
         }
+        self.entries.shrink();
         too_large
     }
 
-    /// The rules that make labels from raw bytes have changed. Series stay known as live.
+    /// The rules that make labels from raw bytes have changed. The series stay known, and are
+    /// recognised when the store says for new labels where it has them.
     pub(crate) fn forget_raw(&mut self) {
-        self.by_raw.clear();
-    }
-}
-
-/// Type, help and unit of a target's metrics, kept until unseen for ten scrapes.
-#[derive(Default)]
-pub(crate) struct MetadataCache {
-    scrape: u64,
-    entries: BTreeMap<String, MetadataEntry>,
-}
-
-struct MetadataEntry {
-    metadata: Metadata,
-    seen: u64,
-}
-
-const METADATA_KEPT_SCRAPES: u64 = 10;
-/// A target may give as many names as it likes; beyond this they are not kept.
-const METADATA_LIMIT: usize = 100_000;
-
-impl MetadataCache {
-    pub(crate) fn begin(&mut self) {
-        self.scrape += 1;
-    }
-
-    pub(crate) fn set_kind(&mut self, name: &str, kind: MetricType) {
-        self.change(name, |metadata| metadata.kind = kind);
-    }
-
-    pub(crate) fn set_help(&mut self, name: &str, help: &str) {
-        self.change(name, |metadata| replace(&mut metadata.help, help));
-    }
-
-    pub(crate) fn set_unit(&mut self, name: &str, unit: &str) {
-        self.change(name, |metadata| replace(&mut metadata.unit, unit));
-    }
-
-    pub(crate) fn end_success(&mut self) {
-        let scrape = self.scrape;
-        self.entries
-            .retain(|_, entry| scrape - entry.seen <= METADATA_KEPT_SCRAPES);
-    }
-
-    pub(crate) fn list(&self) -> Vec<(String, Metadata)> {
-        let entries = self.entries.iter();
-        entries
-            .map(|(name, entry)| (name.clone(), entry.metadata.clone()))
-            .collect()
-    }
-
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Metadata)) {
-        let seen = self.scrape;
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.seen = seen;
-            change(&mut entry.metadata);
-        } else if self.entries.len() < METADATA_LIMIT {
-            let mut metadata = Metadata::default();
-            change(&mut metadata);
-            self.entries
-                .insert(name.to_owned(), MetadataEntry { metadata, seen });
+        let mut live = Bits::default();
+        let mut entries = Vec::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            if entry.dropped {
+                continue;
+            }
+            if self.live.contains(at) {
+                live.insert(entries.len());
+            }
+            entries.push(entry.with_key(Key::NONE));
         }
-    }
-}
-
-fn replace(old: &mut String, new: &str) {
-    if old != new {
-        new.clone_into(old);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(name: &str) -> Labels {
-        Labels::from_pairs([("__name__", name)])
+        self.entries.set(entries);
+        self.live = live;
     }
 
-    fn scrape(cache: &mut SeriesCache, names: &[&str]) -> Vec<String> {
-        cache.begin();
-        for name in names {
-            let at = match cache.find(name.as_bytes()) {
-                Some(Known::Slot(at)) => at,
-                Some(Known::Dropped) => continue,
-                None => {
-                    let (at, _) = cache.slot_of(labels(name));
-                    cache.learn(name.as_bytes(), Some(at));
-                    at
-                }
+    fn reorder(&mut self, order: &[u32], tracked: &Bits) {
+        let mut live = Bits::with_room(order.len());
+        let mut entries = Vec::with_capacity(order.len());
+        for at in order.iter().map(|&at| at as usize) {
+            let Some(entry) = self.entries.get(at) else {
+                continue;
             };
-            cache.see(at);
-            cache.make_live(at);
+            if tracked.contains(at) {
+                live.insert(entries.len());
+            }
+            entries.push(*entry);
         }
-        let gone = cache.vanished().map(|slot| {
-            slot.end();
-            slot.labels.metric_name().unwrap_or_default().to_owned()
-        });
-        let mut gone: Vec<String> = gone.collect();
-        gone.sort();
-        gone
+        self.entries.set(entries);
+        self.live = live;
     }
 
-    #[test]
-    fn tells_what_vanished_and_reuses_slots() {
-        let mut cache = SeriesCache::default();
-        assert!(scrape(&mut cache, &["a", "b"]).is_empty());
-        cache.end_success();
-        assert_eq!(scrape(&mut cache, &["b", "c"]), ["a"]);
-        cache.end_success();
-        assert_eq!(cache.find(b"a"), None);
-        assert!(scrape(&mut cache, &["a", "b", "c"]).is_empty());
-        cache.end_success();
-        assert_eq!(cache.slots.len(), 3);
-        assert_eq!(scrape(&mut cache, &[]), ["a", "b", "c"]);
-        cache.end_success();
-        assert!(cache.by_raw.is_empty() && cache.by_labels.is_empty());
-        assert!(scrape(&mut cache, &[]).is_empty());
-    }
-
-    #[test]
-    fn two_spellings_are_one_series() {
-        let mut cache = SeriesCache::default();
-        cache.begin();
-        let (a, new) = cache.slot_of(labels("a"));
-        assert!(new && !cache.see(a));
-        assert_eq!(cache.slot_of(labels("a")), (a, false));
-        assert!(cache.see(a));
-    }
-
-    #[test]
-    fn a_failing_target_keeps_the_cache_but_does_not_grow_it() {
-        let mut cache = SeriesCache::default();
-        scrape(&mut cache, &["a"]);
-        cache.end_success();
-        assert_eq!(scrape(&mut cache, &[]), ["a"]);
-        assert!(!cache.end_failure());
-        assert!(matches!(cache.find(b"a"), Some(Known::Slot(_))));
-        for i in 0..=SPARE_ENTRIES + 2 {
-            cache.learn(i.to_string().as_bytes(), None);
+    /// `first` is the first entry that has the same series as the one at `at`, perhaps itself.
+    fn note_shared(&mut self, at: usize, first: usize) {
+        if at == first {
+            return;
         }
-        assert!(cache.end_failure());
-        assert_eq!(cache.find(b"a"), None);
-    }
-
-    #[test]
-    fn metadata_is_forgotten_late() {
-        let mut cache = MetadataCache::default();
-        cache.begin();
-        cache.set_kind("a", MetricType::Counter);
-        cache.set_help("a", "text");
-        cache.set_unit("a", "seconds");
-        for _ in 0..METADATA_KEPT_SCRAPES {
-            cache.begin();
-            cache.end_success();
-            assert_eq!(cache.list().len(), 1);
+        for at in [at, first] {
+            let Some(entry) = self.entries.get_mut(at) else {
+                continue;
+            };
+            entry.shared = true;
+            if self.pass.seen.contains(at) {
+                self.pass.shared_seen.insert(entry.series);
+            }
+            if self.pass.tracked.contains(at) {
+                self.pass.shared_tracked.insert(entry.series);
+            }
         }
-        cache.begin();
-        cache.end_success();
-        assert!(cache.list().is_empty());
+    }
+}
+
+impl Pass {
+    #[inline]
+    fn note_order(&mut self, at: usize) {
+        if at != self.seen_count && self.order.is_none() {
+            self.order = Some((0..).take(self.seen_count).collect());
+        }
+        self.seen_count += 1;
+        if let Some(order) = &mut self.order {
+            // Places are below 2^32: each stands for a line of a body.
+            order.push(at as u32);
+        }
     }
 }

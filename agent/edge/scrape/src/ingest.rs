@@ -1,26 +1,40 @@
-//! From what a target gave to samples in the store: labels, limits, staleness, reports.
+//! From what a target gave to samples in the store: staleness, duplicates, limits, reports.
 //!
 //! One scrape is one batch. If anything in it is invalid, none of its samples are stored; its
 //! series become stale and the report says that the target is down. Pure but for the store: the
 //! time is an argument.
+//!
+//! A series that is known goes to the store by reference; its labels are read only when it is new
+//! or the store has forgotten it.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::sync::Arc;
+mod labels;
+mod line;
+mod report;
 
-use narthex_exposition::{Entry, Format, RawLabels, Series, for_each_sample, format_bound, parse};
-use narthex_model::labels::{is_legacy_label_name, is_legacy_metric_name};
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use narthex_exposition::{Entry, Format, Parser, for_each_sample, parse};
 use narthex_model::number::NORMAL_NAN_BITS;
-use narthex_model::{Labels, LabelsBuilder, METRIC_NAME, MetricFamily, STALE_NAN};
+use narthex_model::{Exemplar, Labels, MetricFamily, STALE_NAN};
 use narthex_relabel::RelabelRule;
 use narthex_storage::{AppendError, Appendable, Appender, SeriesRef};
 
-use crate::cache::{Known, MetadataCache, SeriesCache};
+use crate::cache::{Key, SeriesCache};
 use crate::config::Limits;
 use crate::error::ScrapeError;
+use crate::metadata::MetadataCache;
+use line::{FamilyLine, Line};
+use report::ReportSeries;
+pub(crate) use report::{ExtraReport, Report};
 
 /// Samples may be this far ahead of the scrape.
 const FUTURE_TOLERANCE_MS: i64 = 10 * 60 * 1000;
+
+/// The names and values of an exemplar's labels have at most so many characters.
+const EXEMPLAR_LABELS_CHARS: usize = 128;
 
 /// How a job wants its samples. Where two are equal, raw bytes mean the same series.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,43 +65,14 @@ pub(crate) struct Counts {
     pub out_of_order: u64,
     pub duplicates: u64,
     pub out_of_bounds: u64,
+    pub exemplars_out_of_order: u64,
 }
 
 /// What the loop of one target keeps from scrape to scrape.
+#[derive(Default)]
 pub(crate) struct Memory {
     pub series: SeriesCache,
-    reports: Vec<ReportSeries>,
-}
-
-struct ReportSeries {
-    name: &'static str,
-    labels: Labels,
-    reference: Option<SeriesRef>,
-    live: bool,
-}
-
-/// The series about the scrape itself.
-pub(crate) struct Report {
-    pub up: bool,
-    pub duration_seconds: f64,
-    pub counts: Counts,
-    /// With `extra_scrape_metrics`.
-    pub extra: Option<ExtraReport>,
-}
-
-pub(crate) struct ExtraReport {
-    pub timeout_seconds: f64,
-    pub sample_limit: f64,
-    pub body_size_bytes: f64,
-}
-
-impl Memory {
-    pub(crate) fn new() -> Self {
-        Memory {
-            series: SeriesCache::default(),
-            reports: Vec::new(),
-        }
-    }
+    reports: ReportSeries,
 }
 
 /// A batch being filled.
@@ -101,7 +86,14 @@ pub(crate) struct Batch<'a> {
     counts: Counts,
     /// Samples of the target that the store's batch took.
     taken: u32,
-    names: HashSet<Arc<str>>,
+}
+
+/// A sample as it goes to the store.
+struct Sample {
+    time_ms: i64,
+    value: f64,
+    /// A stale marker has to follow when the series vanishes.
+    tracked: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -121,7 +113,6 @@ impl<'a> Batch<'a> {
             time_ms,
             counts: Counts::default(),
             taken: 0,
-            names: HashSet::new(),
         }
     }
 
@@ -138,18 +129,18 @@ impl<'a> Batch<'a> {
     ) -> Result<(), ScrapeError> {
         self.memory.series.begin();
         metadata.begin();
-        match answer {
-            Answer::Page { format, body } => self.fill_page(*format, body, metadata)?,
-            Answer::Families(families) => self.fill_families(families, metadata)?,
-        }
-        let limit = self.rules.limits.samples;
-        if limit > 0 && self.counts.kept > limit {
-            let samples = self.counts.kept;
-            return Err(ScrapeError::SampleLimit { samples, limit });
+        let filled = match answer {
+            Answer::Page { format, body } => self.fill_page(*format, body, metadata),
+            Answer::Families(families) => self.fill_families(families, metadata),
+        };
+        if let Err(error) = filled.and_then(|()| self.check_sample_limit()) {
+            metadata.end_failure();
+            return Err(error);
         }
         self.end_vanished();
         self.memory.series.end_success();
         metadata.end_success();
+        metadata.tell(|family, metadata| self.appender.set_metadata(family, metadata));
         Ok(())
     }
 
@@ -167,7 +158,7 @@ impl<'a> Batch<'a> {
             self.time_ms,
         );
         batch.counts = counts;
-        batch.memory.series.undo();
+        batch.memory.series.begin();
         batch.end_vanished();
         let emptied = batch.memory.series.end_failure();
         (batch, emptied)
@@ -177,31 +168,18 @@ impl<'a> Batch<'a> {
     pub(crate) fn end_all(&mut self) {
         self.memory.series.begin();
         self.end_vanished();
-        for report in self.memory.reports.iter_mut().filter(|report| report.live) {
-            report.live = false;
-            // A series that has newer samples from elsewhere needs no marker.
-            let _ = append(
-                &mut *self.appender,
-                &mut report.reference,
-                &report.labels,
-                self.time_ms,
-                STALE_NAN,
-            );
-        }
+        let reports = &mut self.memory.reports;
+        reports.end(self.time_ms, &mut *self.appender);
     }
 
     pub(crate) fn report(&mut self, report: &Report) {
-        let counts = report.counts;
-        self.report_one("up", f64::from(u8::from(report.up)));
-        self.report_one("scrape_duration_seconds", report.duration_seconds);
-        self.report_one("scrape_samples_scraped", counts.scraped as f64);
-        self.report_one("scrape_samples_post_metric_relabeling", counts.kept as f64);
-        self.report_one("scrape_series_added", counts.added as f64);
-        if let Some(extra) = &report.extra {
-            self.report_one("scrape_timeout_seconds", extra.timeout_seconds);
-            self.report_one("scrape_sample_limit", extra.sample_limit);
-            self.report_one("scrape_body_size_bytes", extra.body_size_bytes);
-        }
+        let reports = &mut self.memory.reports;
+        reports.append(
+            report,
+            self.target_labels,
+            self.time_ms,
+            &mut *self.appender,
+        );
     }
 
     /// Gives the counts with what the store refused.
@@ -223,79 +201,45 @@ impl<'a> Batch<'a> {
         Ok(counts)
     }
 
-    fn report_one(&mut self, name: &'static str, value: f64) {
-        let reports = &mut self.memory.reports;
-        let at = match reports.iter().position(|report| report.name == name) {
-            Some(at) => at,
-            None => {
-                reports.push(ReportSeries {
-                    name,
-                    labels: self.target_labels.with(METRIC_NAME, name),
-                    reference: None,
-                    live: false,
-                });
-                reports.len() - 1
-            }
-        };
-        let Some(report) = reports.get_mut(at) else {
-            return;
-        };
-        let added = append(
-            &mut *self.appender,
-            &mut report.reference,
-            &report.labels,
-            self.time_ms,
-            value,
-        );
-        report.live |= added.is_ok();
-    }
-
     fn fill_page(
         &mut self,
         format: Format,
         body: &[u8],
         metadata: &mut MetadataCache,
     ) -> Result<(), ScrapeError> {
-        for entry in parse(format, body) {
-            match entry? {
-                Entry::Series(series) => self.add_series(&series)?,
-                Entry::Type { name, kind } => metadata.set_kind(&name, kind),
-                Entry::Help { name, text } => metadata.set_help(&name, &text),
-                Entry::Unit { name, unit } => metadata.set_unit(&name, &unit),
-                Entry::Eof => {}
+        let mut parser = parse(format, body);
+        loop {
+            let expected = self.memory.series.expected();
+            let context = parser.context().id();
+            let keys = self.memory.series.keys;
+            let is_it = |raw: &[u8]| keys.key(raw, context) == expected;
+            if let Some(series) = parser.next_known(expected.length(), is_it) {
+                let at = self.memory.series.take_expected();
+                self.add_known(at, &series)?;
+            } else if !metadata.skip(&mut parser) && !self.read_on(&mut parser, metadata)? {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    fn add_series(&mut self, series: &Series<'_>) -> Result<(), ScrapeError> {
-        self.counts.scraped += 1;
-        let known = match self.memory.series.find(series.raw()) {
-            Some(known) => known,
-            None => self.learn(series)?,
-        };
-        let Known::Slot(slot) = known else {
-            return Ok(());
-        };
-        self.add_sample(slot, series.timestamp_ms, series.value);
-        Ok(())
-    }
-
-    fn learn(&mut self, series: &Series<'_>) -> Result<Known, ScrapeError> {
-        let labels = self.labels_of(&series.labels()?);
-        let Some(labels) = labels else {
-            self.memory.series.learn(series.raw(), None);
-            return Ok(Known::Dropped);
-        };
-        self.check_names(&labels)
-            .map_err(|reason| ScrapeError::InvalidSample {
-                line: series.line(),
-                reason,
-            })?;
-        check_limits(&labels, &self.rules.limits)?;
-        let slot = self.slot_of(labels);
-        self.memory.series.learn(series.raw(), Some(slot));
-        Ok(Known::Slot(slot))
+    /// Reads what was not expected. False at the end of the page.
+    fn read_on(
+        &mut self,
+        parser: &mut Parser<'_>,
+        metadata: &mut MetadataCache,
+    ) -> Result<bool, ScrapeError> {
+        let before = parser.rest();
+        let context = parser.context().id();
+        match parser.next().transpose()? {
+            None => return Ok(false),
+            Some(Entry::Series(series)) => {
+                let keys = self.memory.series.keys;
+                let key = keys.key(series.raw(), series.context().id());
+                self.add(key, &series)?;
+            }
+            Some(line) => metadata.read(before, context, &line, parser),
+        }
+        Ok(true)
     }
 
     fn fill_families(
@@ -303,22 +247,17 @@ impl<'a> Batch<'a> {
         families: &[MetricFamily],
         metadata: &mut MetadataCache,
     ) -> Result<(), ScrapeError> {
+        let keys = self.memory.series.keys;
+        let mut scratch = Vec::new();
         for family in families {
-            metadata.set_kind(&family.name, family.metadata.kind);
-            metadata.set_help(&family.name, &family.metadata.help);
-            metadata.set_unit(&family.name, &family.metadata.unit);
+            metadata.take_family(family, &mut scratch);
             let mut result = Ok(());
             for_each_sample(family, |sample| {
                 if result.is_ok() {
-                    let name = Cow::Owned(format!("{}{}", family.name, sample.suffix));
-                    let mut labels: RawLabels<'_> = vec![(Cow::Borrowed(METRIC_NAME), name)];
-                    for label in sample.labels.iter() {
-                        labels.push((Cow::Borrowed(&label.name), Cow::Borrowed(&label.value)));
-                    }
-                    if let Some((name, bound)) = sample.bound {
-                        labels.push((Cow::Borrowed(name), Cow::Owned(format_bound(bound))));
-                    }
-                    result = self.add_family_sample(&labels, sample.timestamp_ms, sample.value);
+                    let line = FamilyLine { family, sample };
+                    scratch.clear();
+                    line.write_identity(&mut scratch);
+                    result = self.add(keys.key(&scratch, u8::MAX), &line);
                 }
             });
             result?;
@@ -326,220 +265,157 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn add_family_sample(
-        &mut self,
-        labels: &RawLabels<'_>,
-        timestamp_ms: Option<i64>,
-        value: f64,
-    ) -> Result<(), ScrapeError> {
+    fn add(&mut self, key: Key, line: &impl Line) -> Result<(), ScrapeError> {
+        match self.memory.series.find(key) {
+            Some(at) => self.add_known(at, line),
+            None => self.add_new(key, line),
+        }
+    }
+
+    #[inline]
+    fn add_known(&mut self, at: usize, line: &impl Line) -> Result<(), ScrapeError> {
         self.counts.scraped += 1;
-        let Some(labels) = self.labels_of(labels) else {
+        let seen_before = self.memory.series.see(at);
+        let Some(series) = self.memory.series.series(at) else {
             return Ok(());
         };
-        self.check_names(&labels)
-            .map_err(ScrapeError::InvalidFamily)?;
-        check_limits(&labels, &self.rules.limits)?;
-        let slot = self.slot_of(labels);
-        self.add_sample(slot, timestamp_ms, value);
+        let Some(sample) = self.judge(line, seen_before) else {
+            return Ok(());
+        };
+        match self
+            .appender
+            .append_known(series, sample.time_ms, sample.value)
+        {
+            Ok(()) => self.note_taken(at, series, &sample, line),
+            Err(AppendError::UnknownSeries) => self.add_forgotten(at, &sample, line)?,
+            Err(_) => {}
+        }
         Ok(())
     }
 
-    fn slot_of(&mut self, labels: Labels) -> usize {
-        let (slot, new) = self.memory.series.slot_of(labels);
-        self.counts.added += u64::from(new);
-        slot
+    /// The store has forgotten the series at this place.
+    #[cold]
+    fn add_forgotten(
+        &mut self,
+        at: usize,
+        sample: &Sample,
+        line: &impl Line,
+    ) -> Result<(), ScrapeError> {
+        // It was not dropped before, and the rules are the same.
+        let Some(labels) = labels::stored(line, self.target_labels, self.rules)? else {
+            return Ok(());
+        };
+        let added = self.appender.append(&labels, sample.time_ms, sample.value);
+        if let Ok(series) = added {
+            self.memory.series.renew(at, series);
+            self.note_taken(at, series, sample, line);
+        }
+        Ok(())
     }
 
-    fn add_sample(&mut self, at: usize, timestamp_ms: Option<i64>, value: f64) {
+    fn add_new(&mut self, key: Key, line: &impl Line) -> Result<(), ScrapeError> {
+        self.counts.scraped += 1;
+        let Some(labels) = labels::stored(line, self.target_labels, self.rules)? else {
+            let at = self.memory.series.learn_dropped(key);
+            self.memory.series.see(at);
+            return Ok(());
+        };
+        let Some(sample) = self.judge(line, false) else {
+            return Ok(());
+        };
+        let added = self.appender.append(&labels, sample.time_ms, sample.value);
+        if let Ok(series) = added {
+            let (at, new) = self.memory.series.learn(key, series);
+            self.counts.added += u64::from(new);
+            self.memory.series.see(at);
+            self.note_taken(at, series, &sample, line);
+        }
+        Ok(())
+    }
+
+    /// The sample as it is to be stored, if it is. Whether it fits what the store has of its series
+    /// is for the store to say.
+    #[inline]
+    fn judge(&mut self, line: &impl Line, seen_before: bool) -> Option<Sample> {
         self.counts.kept += 1;
         let limit = self.rules.limits.samples;
         if limit > 0 && self.counts.kept > limit {
-            return;
+            return None;
         }
-        let seen_before = self.memory.series.see(at);
-        let explicit_ms = timestamp_ms.filter(|_| self.rules.honor_timestamps);
+        let explicit_ms = line.timestamp_ms().filter(|_| self.rules.honor_timestamps);
         if seen_before && explicit_ms.is_none() {
             self.counts.duplicates += 1;
-            return;
+            return None;
         }
         let time_ms = explicit_ms.unwrap_or(self.time_ms);
         if time_ms > self.time_ms.saturating_add(FUTURE_TOLERANCE_MS) {
             self.counts.out_of_bounds += 1;
-            return;
+            return None;
         }
-        let Some(slot) = self.memory.series.slot_mut(at) else {
-            return;
-        };
-        let value = if value.is_nan() {
-            f64::from_bits(NORMAL_NAN_BITS)
-        } else {
-            value
-        };
-        let added = append(
-            &mut *self.appender,
-            &mut slot.reference,
-            &slot.labels,
+        let value = line.value();
+        Some(Sample {
             time_ms,
-            value,
-        );
-        self.taken += u32::from(added.is_ok());
-        if added.is_ok() && (explicit_ms.is_none() || self.rules.track_timestamps_staleness) {
-            self.memory.series.make_live(at);
+            // No target can forge the end of a series.
+            value: if value.is_nan() {
+                f64::from_bits(NORMAL_NAN_BITS)
+            } else {
+                value
+            },
+            tracked: explicit_ms.is_none() || self.rules.track_timestamps_staleness,
+        })
+    }
+
+    #[inline]
+    fn note_taken(&mut self, at: usize, series: SeriesRef, sample: &Sample, line: &impl Line) {
+        self.taken += 1;
+        if sample.tracked {
+            self.memory.series.track(at);
         }
+        if let Some(exemplar) = line.exemplar() {
+            self.add_exemplar(series, exemplar, sample.time_ms);
+        }
+    }
+
+    fn add_exemplar(
+        &mut self,
+        series: SeriesRef,
+        exemplar: &narthex_exposition::Exemplar<'_>,
+        time_ms: i64,
+    ) {
+        let chars = |text: &str| text.chars().count();
+        let labels = exemplar.labels.iter();
+        let length: usize = labels.map(|(name, value)| chars(name) + chars(value)).sum();
+        if length > EXEMPLAR_LABELS_CHARS {
+            return;
+        }
+        let labels = exemplar.labels.iter();
+        let added = self.appender.append_exemplar(
+            series,
+            &Exemplar {
+                labels: Labels::from_pairs(labels.map(|(n, v)| (n.as_ref(), v.as_ref()))),
+                value: exemplar.value,
+                timestamp_ms: exemplar.timestamp_ms.unwrap_or(time_ms),
+            },
+        );
+        if added == Err(AppendError::OutOfOrder) {
+            self.counts.exemplars_out_of_order += 1;
+        }
+    }
+
+    fn check_sample_limit(&self) -> Result<(), ScrapeError> {
+        let limit = self.rules.limits.samples;
+        if limit > 0 && self.counts.kept > limit {
+            let samples = self.counts.kept;
+            return Err(ScrapeError::SampleLimit { samples, limit });
+        }
+        Ok(())
     }
 
     fn end_vanished(&mut self) {
-        for slot in self.memory.series.vanished() {
-            slot.end();
-            // A series that has newer samples from elsewhere needs no marker.
-            let _ = append(
-                &mut *self.appender,
-                &mut slot.reference,
-                &slot.labels,
-                self.time_ms,
-                STALE_NAN,
-            );
-        }
-    }
-
-    /// The labels as they are stored: the target's added, metric relabelling done. None where
-    /// that drops the sample.
-    fn labels_of(&mut self, scraped: &RawLabels<'_>) -> Option<Labels> {
-        let mut labels = LabelsBuilder::default();
-        for (name, value) in scraped {
-            let name = self.shared(name);
-            labels.set(name, value.as_ref());
-        }
-        if self.rules.honor_labels {
-            add_honoring(scraped, self.target_labels, &mut labels);
-        } else {
-            add_renaming(self.target_labels, &mut labels);
-        }
-        let kept = narthex_relabel::apply_to_builder(&self.rules.metric_relabel, &mut labels);
-        (kept && !labels.is_empty()).then(|| labels.build())
-    }
-
-    /// Label names repeat from series to series: one string for each.
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
-            return known.clone();
-        }
-        let name: Arc<str> = name.into();
-        self.names.insert(name.clone());
-        name
-    }
-
-    fn check_names(&self, labels: &Labels) -> Result<(), String> {
-        let Some(metric) = labels.metric_name() else {
-            return Err(format!("after relabelling {labels} has no metric name"));
-        };
-        if !self.rules.legacy_names {
-            return Ok(());
-        }
-        if !is_legacy_metric_name(metric) {
-            return Err(format!(
-                "invalid metric name {metric:?} under legacy validation"
-            ));
-        }
-        match labels.iter().find(|l| !is_legacy_label_name(&l.name)) {
-            Some(label) => Err(format!(
-                "invalid label name {:?} under legacy validation",
-                label.name
-            )),
-            None => Ok(()),
+        for series in self.memory.series.vanished() {
+            // A series that has newer samples from elsewhere needs no marker, and one that the
+            // store has forgotten has no samples that a marker could follow.
+            let _ = self.appender.append_known(series, self.time_ms, STALE_NAN);
         }
     }
 }
-
-/// Appends by reference where that is good, else by labels.
-fn append(
-    appender: &mut dyn Appender,
-    reference: &mut Option<SeriesRef>,
-    labels: &Labels,
-    time_ms: i64,
-    value: f64,
-) -> Result<(), AppendError> {
-    if let Some(known) = *reference {
-        match appender.append_known(known, time_ms, value) {
-            Err(AppendError::UnknownSeries) => {}
-            added => return added,
-        }
-    }
-    *reference = Some(appender.append(labels, time_ms, value)?);
-    Ok(())
-}
-
-/// The scraped labels win, also an empty one.
-fn add_honoring(scraped: &RawLabels<'_>, target: &Labels, labels: &mut LabelsBuilder) {
-    for label in target.iter() {
-        if !scraped.iter().any(|(name, _)| **name == *label.name) {
-            labels.set(label.name.clone(), label.value.clone());
-        }
-    }
-}
-
-/// The target's labels win; a scraped one of the same name goes on as `exported_…`.
-fn add_renaming(target: &Labels, labels: &mut LabelsBuilder) {
-    let mut renamed: Vec<(String, String)> = Vec::new();
-    for label in target.iter() {
-        if let Some(value) = labels.get(&label.name) {
-            renamed.push((label.name.to_string(), value.to_owned()));
-        }
-        labels.set(label.name.clone(), label.value.clone());
-    }
-    // Shorter names first, so that what ends up as `exported_exported_a` doesn't depend on order.
-    renamed.sort_by_key(|(name, _)| name.len());
-    for (mut name, value) in renamed {
-        loop {
-            name.insert_str(0, "exported_");
-            if labels.get(&name).is_none() {
-                break;
-            }
-        }
-        labels.set(name, value);
-    }
-}
-
-fn check_limits(labels: &Labels, limits: &Limits) -> Result<(), ScrapeError> {
-    let metric = || shortened(labels.metric_name().unwrap_or_default());
-    let over = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
-    if over(labels.len(), limits.labels) {
-        return Err(ScrapeError::LabelLimit(format!(
-            "label_limit exceeded (metric: {}, number of labels: {}, limit: {})",
-            metric(),
-            labels.len(),
-            limits.labels
-        )));
-    }
-    for label in labels.iter() {
-        if over(label.name.len(), limits.label_name_length) {
-            return Err(ScrapeError::LabelLimit(format!(
-                "label_name_length_limit exceeded (metric: {}, label name: {}, length: {}, \
-                 limit: {})",
-                metric(),
-                shortened(&label.name),
-                label.name.len(),
-                limits.label_name_length
-            )));
-        }
-        if over(label.value.len(), limits.label_value_length) {
-            return Err(ScrapeError::LabelLimit(format!(
-                "label_value_length_limit exceeded (metric: {}, label name: {}, value: {:?}, \
-                 length: {}, limit: {})",
-                metric(),
-                shortened(&label.name),
-                shortened(&label.value),
-                label.value.len(),
-                limits.label_value_length
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(50).collect()
-}
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -16,6 +16,7 @@ mod error;
 mod fetch;
 mod ingest;
 mod manager;
+mod metadata;
 mod metrics;
 mod schedule;
 mod status;

@@ -20,7 +20,7 @@ use crate::ingest::Rules;
 use crate::metrics::Metrics;
 use crate::status::{DroppedTarget, TargetMetadata, Targets};
 use crate::target::{self, Target};
-use crate::task::{Handle, Settings, Source};
+use crate::task::{Common, Handle, Settings, Source};
 
 /// What no configuration file holds.
 #[derive(Clone, Debug)]
@@ -54,8 +54,7 @@ pub struct ConfigError {
 
 /// Owns all loops. Its calls are quick, and are to be made within a tokio runtime.
 pub struct Manager {
-    store: Arc<dyn Appendable>,
-    metrics: Arc<Metrics>,
+    common: Arc<Common>,
     options: Options,
     state: Mutex<State>,
 }
@@ -92,8 +91,11 @@ impl Manager {
         options: Options,
     ) -> Result<Self, prometheus::Error> {
         Ok(Manager {
-            store,
-            metrics: Arc::new(Metrics::new(registry)?),
+            common: Arc::new(Common {
+                store,
+                metrics: Metrics::new(registry)?,
+                families: Arc::default(),
+            }),
             options,
             state: Mutex::default(),
         })
@@ -119,7 +121,7 @@ impl Manager {
             state.pools.insert(pool.job.job_name.clone(), pool);
         }
         for (name, pool) in former {
-            self.metrics.forget_job(&name);
+            self.common.metrics.forget_job(&name);
             let handles = pool.loops.into_values().chain(pool.leaving.into_values());
             for handle in handles {
                 handle.stop();
@@ -227,9 +229,9 @@ impl Manager {
             }
             Err(error) => {
                 if known.is_some() {
-                    self.metrics.pool_reloads_failed.inc();
+                    self.common.metrics.pool_reloads_failed.inc();
                 } else {
-                    self.metrics.pools_failed.inc();
+                    self.common.metrics.pools_failed.inc();
                 }
                 Err(ConfigError {
                     job: job.job_name,
@@ -244,7 +246,7 @@ impl Manager {
         match pool {
             Some(pool) if *pool.job == job => pool,
             Some(mut pool) => {
-                self.metrics.pool_reloads.inc();
+                self.common.metrics.pool_reloads.inc();
                 pool.job = Arc::new(job);
                 pool.rules = rules;
                 pool.fetcher = fetcher;
@@ -252,7 +254,7 @@ impl Manager {
                 pool
             }
             None => {
-                self.metrics.pools.inc();
+                self.common.metrics.pools.inc();
                 Pool {
                     job: Arc::new(job),
                     rules,
@@ -273,7 +275,7 @@ impl Manager {
         let targets = self.populate(pool);
         let limit = pool.job.limits.targets;
         let source = if limit > 0 && targets.len() as u64 > limit {
-            self.metrics.pool_exceeded_target_limit.inc();
+            self.common.metrics.pool_exceeded_target_limit.inc();
             Source::TargetLimit {
                 targets: targets.len(),
                 limit,
@@ -343,7 +345,8 @@ impl Manager {
                 }
             }
         }
-        self.metrics
+        self.common
+            .metrics
             .sync_failed
             .with_label_values(&[&pool.job.job_name])
             .inc_by(failed);
@@ -381,20 +384,26 @@ impl Manager {
     }
 
     fn start(&self, pool: &mut Pool, identity: Labels, settings: Arc<Settings>) {
-        let handle = Handle::start(settings, self.store.clone(), self.metrics.clone(), false);
+        let handle = Handle::start(settings, self.common.clone(), false);
         pool.loops.insert(identity, handle);
     }
 
     fn observe_sync(&self, pool: &Pool, started: Instant) {
         let job = pool.job.job_name.as_str();
         let seconds = started.elapsed().as_secs_f64();
-        self.metrics.sync_length.observe(job, seconds);
-        self.metrics.pool_syncs.with_label_values(&[job]).inc();
-        self.metrics
+        self.common.metrics.sync_length.observe(job, seconds);
+        self.common
+            .metrics
+            .pool_syncs
+            .with_label_values(&[job])
+            .inc();
+        self.common
+            .metrics
             .pool_targets
             .with_label_values(&[job])
             .set(pool.loops.len() as f64);
-        self.metrics
+        self.common
+            .metrics
             .pool_target_limit
             .with_label_values(&[job])
             .set(pool.job.limits.targets as f64);
@@ -426,9 +435,8 @@ impl Manager {
                 state.ending.push(handle);
                 None
             });
-            let handle = resumed.unwrap_or_else(|| {
-                Handle::start(settings, self.store.clone(), self.metrics.clone(), true)
-            });
+            let handle =
+                resumed.unwrap_or_else(|| Handle::start(settings, self.common.clone(), true));
             state.exporters.insert(exporter.job.clone(), handle);
         }
         for handle in former.into_values() {

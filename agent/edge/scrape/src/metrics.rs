@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub cache_flush_forced: IntCounter,
     pub exceeded_body_size_limit: IntCounter,
     pub exceeded_sample_limit: IntCounter,
+    pub exemplar_out_of_order: IntCounter,
     pub sample_duplicate_timestamp: IntCounter,
     pub sample_out_of_bounds: IntCounter,
     pub sample_out_of_order: IntCounter,
@@ -119,6 +120,11 @@ impl Metrics {
             exceeded_sample_limit: counter(
                 "prometheus_target_scrapes_exceeded_sample_limit_total",
                 "Total number of scrapes that hit the sample limit and were rejected.",
+            )?,
+            exemplar_out_of_order: counter(
+                "prometheus_target_scrapes_exemplar_out_of_order_total",
+                "Total number of exemplars refused because they are older than another of their \
+                 series.",
             )?,
             sample_duplicate_timestamp: counter(
                 "prometheus_target_scrapes_sample_duplicate_timestamp_total",

@@ -12,10 +12,10 @@ use narthex_storage::Appendable;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cache::MetadataCache;
 use crate::error::ScrapeError;
 use crate::fetch::Fetcher;
 use crate::ingest::{Answer, Batch, Counts, ExtraReport, Memory, Report, Rules};
+use crate::metadata::{Families, MetadataCache};
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 use crate::status::{Health, TargetStatus};
@@ -55,6 +55,13 @@ pub(crate) enum Directive {
     Stop,
 }
 
+/// What all loops of a manager use.
+pub(crate) struct Common {
+    pub store: Arc<dyn Appendable>,
+    pub metrics: Metrics,
+    pub families: Arc<Families>,
+}
+
 /// The manager's side of a loop. Dropping it ends the loop and leaves its series as they are.
 pub(crate) struct Handle {
     pub settings: Arc<Settings>,
@@ -64,7 +71,6 @@ pub(crate) struct Handle {
 }
 
 /// What a loop shows to the outside.
-#[derive(Default)]
 pub(crate) struct Shared {
     last: Mutex<LastScrape>,
     metadata: Mutex<MetadataCache>,
@@ -84,8 +90,7 @@ pub(crate) struct Loop {
     settings: Arc<Settings>,
     directives: watch::Receiver<Directive>,
     shared: Arc<Shared>,
-    store: Arc<dyn Appendable>,
-    metrics: Arc<Metrics>,
+    common: Arc<Common>,
     memory: Memory,
     schedule: Schedule,
     last_start: Option<Instant>,
@@ -109,22 +114,20 @@ pub(crate) fn now_ms() -> i64 {
 
 impl Handle {
     /// Starts a loop; `at_once` lets the first scrape not wait for its tick.
-    pub(crate) fn start(
-        settings: Arc<Settings>,
-        store: Arc<dyn Appendable>,
-        metrics: Arc<Metrics>,
-        at_once: bool,
-    ) -> Self {
+    pub(crate) fn start(settings: Arc<Settings>, common: Arc<Common>, at_once: bool) -> Self {
         let (sender, directives) = watch::channel(Directive::Run(settings.clone()));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            last: Mutex::default(),
+            metadata: Mutex::new(MetadataCache::new(common.families.clone())),
+            ended: Mutex::default(),
+        });
         let looping = Loop {
             schedule: Schedule::new(settings.interval_ms, settings.spread),
             settings: settings.clone(),
             directives,
             shared: shared.clone(),
-            store,
-            metrics,
-            memory: Memory::new(),
+            common,
+            memory: Memory::default(),
             last_start: None,
             body_size_bytes: 0,
         };
@@ -210,7 +213,7 @@ impl Loop {
                         continue;
                     };
                     let due = self.schedule.after(tick_ms, now_ms());
-                    self.metrics.scrapes_skipped.inc_by(due.skipped);
+                    self.common.metrics.scrapes_skipped.inc_by(due.skipped);
                     tick_ms = due.tick_ms;
                 }
                 Next::Changed => {
@@ -302,7 +305,10 @@ impl Loop {
             self.store_answer(&settings, answer, time_ms, started)
         });
         let duration = started.elapsed();
-        self.metrics.scrape_duration.observe(duration.as_secs_f64());
+        self.common
+            .metrics
+            .scrape_duration
+            .observe(duration.as_secs_f64());
         self.note(&settings, result, started_ms, duration);
         Some(())
     }
@@ -311,7 +317,10 @@ impl Loop {
         if let Some(last) = self.last_start.replace(started) {
             let seconds = (started - last).as_secs_f64();
             let interval = duration::format_ms(self.settings.interval_ms);
-            self.metrics.interval_length.observe(&interval, seconds);
+            self.common
+                .metrics
+                .interval_length
+                .observe(&interval, seconds);
         }
     }
 
@@ -322,9 +331,9 @@ impl Loop {
         time_ms: i64,
         started: Instant,
     ) -> Result<(), ScrapeError> {
-        let store = self.store.clone();
+        let common = self.common.clone();
         let mut batch = Batch::new(
-            store.as_ref(),
+            common.store.as_ref(),
             &mut self.memory,
             &settings.rules,
             &settings.labels,
@@ -337,8 +346,11 @@ impl Loop {
         if let Err(error) = &result {
             let (failed, emptied) = batch.fail();
             batch = failed;
-            self.metrics.cache_flush_forced.inc_by(u64::from(emptied));
-            count_limit(&self.metrics, error);
+            self.common
+                .metrics
+                .cache_flush_forced
+                .inc_by(u64::from(emptied));
+            count_limit(&self.common.metrics, error);
         } else {
             self.body_size_bytes = body_size_bytes;
         }
@@ -355,7 +367,13 @@ impl Loop {
                 },
             }),
         });
-        count_refused(&self.metrics, settings, batch.commit()?);
+        match batch.commit() {
+            Ok(counts) => count_refused(&self.common.metrics, settings, counts),
+            Err(error) => {
+                lock(&self.shared.metadata).forget_told();
+                return Err(error);
+            }
+        }
         result
     }
 
@@ -389,7 +407,7 @@ impl Loop {
     fn end_series(&mut self, time_ms: i64) {
         let settings = self.settings.clone();
         let mut batch = Batch::new(
-            self.store.as_ref(),
+            self.common.store.as_ref(),
             &mut self.memory,
             &settings.rules,
             &settings.labels,
@@ -472,6 +490,8 @@ fn count_limit(metrics: &Metrics, error: &ScrapeError) {
 }
 
 fn count_refused(metrics: &Metrics, settings: &Settings, counts: Counts) {
+    let exemplars = counts.exemplars_out_of_order;
+    metrics.exemplar_out_of_order.inc_by(exemplars);
     for (count, counter, what) in [
         (
             counts.out_of_order,

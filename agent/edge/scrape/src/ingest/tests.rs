@@ -1,9 +1,13 @@
 //! What becomes of the samples of one scrape.
 
+use std::sync::Arc;
+
 use super::*;
 
 use narthex_model::family::Metadata;
-use narthex_model::{CancelToken, Metric, MetricType, MetricValue, Regexp, is_stale_nan};
+use narthex_model::{
+    CancelToken, METRIC_NAME, Metric, MetricType, MetricValue, Regexp, is_stale_nan,
+};
 use narthex_relabel::Action;
 use narthex_storage::memory::MemoryStore;
 use narthex_storage::{Column, Queryable, SelectQuery};
@@ -67,8 +71,8 @@ impl Target {
     fn new(rules: Rules) -> Self {
         Target {
             store: MemoryStore::default(),
-            memory: Memory::new(),
-            metadata: MetadataCache::default(),
+            memory: Memory::default(),
+            metadata: MetadataCache::new(Arc::default()),
             rules,
             labels: Labels::from_pairs([("i", "t")]),
         }
