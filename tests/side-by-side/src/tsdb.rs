@@ -80,7 +80,10 @@ fn measure(name: &str, program: &Path, shape: &Shape) -> Result<Vec<Figure>> {
         restart_peak = server.memory_bytes("VmHWM:")?;
     }
     ready.sort_by(f64::total_cmp);
-    let block_bytes = snapshot_bytes(&server)?;
+    let block_bytes = snapshot_bytes(&server).unwrap_or_else(|error| {
+        print(&format!("  {name}: no snapshot: {error:#}"));
+        f64::NAN
+    });
     let block_samples = server.own_metric(APPENDED)?.max(samples);
     Ok(vec![
         figure("CPU", "s per million samples", cpu_seconds / samples * 1e6),
