@@ -48,16 +48,14 @@ impl Planner {
         self.find_growths(changes);
         self.candidates.clear();
         self.introductions.clear();
+        let mut best = None;
         for (index, own) in changes.iter().enumerate() {
-            self.look_at(index, *own);
+            best = self.look_at(index, *own, best);
         }
-        let best = self.best().map(|best| best.introduction);
-        let mut at = best.and_then(|best| self.introductions.get(best));
-        while let Some(introduction) = at {
+        let mut at = best.map(|best| best.introduction);
+        while let Some(introduction) = at.and_then(|at| self.introductions.get(at)) {
             plan.push((introduction.change, introduction.window));
-            at = introduction
-                .previous
-                .and_then(|previous| self.introductions.get(previous));
+            at = introduction.previous;
         }
     }
 
@@ -67,14 +65,19 @@ impl Planner {
         self.growth_ranges.clear();
         let mut later = 0..0;
         for own in changes.iter().rev() {
+            // Wider, it would be cheaper to leave the window for this change and to come back.
+            let most_bits = own.length() + 2 * NEW_WINDOW_BITS;
             let start = self.growths.len();
             self.growths.push(*own);
             let mut widest = *own;
             for index in later {
-                let grown = self.growths.get(index).map(|grown| grown.joined(*own));
-                if let Some(grown) = grown
-                    && grown != widest
-                {
+                let Some(grown) = self.growths.get(index).map(|grown| grown.joined(*own)) else {
+                    break;
+                };
+                if grown.length() >= most_bits {
+                    break;
+                }
+                if grown != widest {
                     self.growths.push(grown);
                     widest = grown;
                 }
@@ -85,61 +88,133 @@ impl Planner {
         self.growth_ranges.reverse();
     }
 
-    fn best(&self) -> Option<Candidate> {
-        let candidates = self.candidates.iter().copied();
-        candidates.min_by_key(|candidate| candidate.cost_bits)
-    }
-
-    fn look_at(&mut self, index: usize, own: Window) {
-        let before = self.best();
+    /// Brings the candidates behind a change; gives the best of them, and takes the best before it.
+    fn look_at(
+        &mut self,
+        index: usize,
+        own: Window,
+        before: Option<Candidate>,
+    ) -> Option<Candidate> {
+        let mut best: Option<Candidate> = None;
+        let is_better = |cost_bits: u32, best: Option<Candidate>| {
+            best.is_none_or(|best| cost_bits < best.cost_bits)
+        };
         self.candidates.retain_mut(|candidate| {
             candidate.cost_bits += candidate.window.length();
-            candidate.window.contains(own)
+            let stays = candidate.window.contains(own);
+            if stays && is_better(candidate.cost_bits, best) {
+                best = Some(*candidate);
+            }
+            stays
         });
         let base_bits = before.map_or(0, |best| best.cost_bits) + NEW_WINDOW_BITS;
-        let kept_bits = self.best().map_or(u32::MAX, |best| best.cost_bits);
-        let least_bits = kept_bits.min(base_bits + own.length());
+        let previous = before.map(|best| best.introduction);
         for at in self.growth_ranges.get(index).cloned().unwrap_or_default() {
             let Some(window) = self.growths.get(at).copied() else {
                 break;
             };
             let cost_bits = base_bits + window.length();
-            if cost_bits >= least_bits + NEW_WINDOW_BITS {
+            if best.is_some_and(|best| cost_bits >= best.cost_bits + NEW_WINDOW_BITS) {
                 break;
             }
-            self.introduce(index, window, cost_bits, before);
+            let introduced = Candidate {
+                window,
+                cost_bits,
+                introduction: self.introductions.len(),
+            };
+            if is_better(cost_bits, best) {
+                best = Some(introduced);
+            }
+            self.introduce(introduced, index, previous);
         }
+        let worth_bits = best.map_or(0, |best| best.cost_bits) + NEW_WINDOW_BITS;
         self.candidates
-            .retain(|candidate| candidate.cost_bits < least_bits + NEW_WINDOW_BITS);
+            .retain(|candidate| candidate.cost_bits < worth_bits);
+        best
     }
 
-    fn introduce(
-        &mut self,
-        change: usize,
-        window: Window,
-        cost_bits: u32,
-        before: Option<Candidate>,
-    ) {
-        let same = self
-            .candidates
-            .iter()
-            .position(|known| known.window == window);
-        if let Some(same) = same {
-            let known = self.candidates.get(same);
-            if known.is_some_and(|known| known.cost_bits <= cost_bits) {
-                return;
-            }
-            self.candidates.swap_remove(same);
+    /// Takes a candidate in, unless there is as cheap a one with its window.
+    fn introduce(&mut self, introduced: Candidate, change: usize, previous: Option<usize>) {
+        let window = introduced.window;
+        let mut candidates = self.candidates.iter_mut();
+        match candidates.find(|known| known.window == window) {
+            Some(known) if known.cost_bits <= introduced.cost_bits => return,
+            Some(known) => *known = introduced,
+            None => self.candidates.push(introduced),
         }
-        self.candidates.push(Candidate {
-            window,
-            cost_bits,
-            introduction: self.introductions.len(),
-        });
         self.introductions.push(Introduction {
             change,
             window,
-            previous: before.map(|before| before.introduction),
+            previous,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a plan costs, without what each change costs in any window.
+    fn cost_bits(changes: &[Window], mut plan: Vec<(usize, Window)>) -> u32 {
+        let mut window = Window::NONE;
+        let mut cost_bits = 0;
+        for (index, own) in changes.iter().enumerate() {
+            if let Some((_, introduced)) = plan.pop_if(|(at, _)| *at == index) {
+                window = introduced;
+                cost_bits += NEW_WINDOW_BITS;
+            }
+            assert!(window.contains(*own), "change {index}");
+            cost_bits += window.length();
+        }
+        assert!(plan.is_empty());
+        cost_bits
+    }
+
+    /// The least of all ways to divide the changes into runs of one window each.
+    fn least_cost_bits(changes: &[Window]) -> u32 {
+        let mut least = vec![0];
+        for end in 1..=changes.len() {
+            let mut window = changes[end - 1];
+            let ways = (0..end).rev().map(|start| {
+                window = window.joined(changes[start]);
+                let length = (end - start) as u32;
+                least[start] + NEW_WINDOW_BITS + length * window.length()
+            });
+            let best = ways.min().unwrap();
+            least.push(best);
+        }
+        *least.last().unwrap()
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Window>> {
+        let bits = prop_oneof![
+            any::<u64>(),
+            (any::<u64>(), 0u32..64).prop_map(|(bits, shift)| bits << shift),
+            (any::<u64>(), 0u32..64, 0u32..64)
+                .prop_map(|(bits, left, right)| bits << left >> right),
+            (0u32..52, 1u64..1000).prop_map(|(shift, low)| low << shift),
+            (30u32..40, 1u64..64).prop_map(|(shift, low)| low << shift),
+        ];
+        let changes = prop::collection::vec(bits.prop_map(|bits| Window::of(bits.max(1))), 0..60);
+        changes.prop_flat_map(|changes| {
+            // Runs of alike changes, as columns have them.
+            let repeats = prop::collection::vec(1usize..6, changes.len());
+            repeats.prop_map(move |repeats| {
+                let runs = changes.iter().zip(repeats);
+                runs.flat_map(|(window, times)| vec![*window; times])
+                    .collect()
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_windows_are_cheaper(changes in changes()) {
+            let (mut planner, mut plan) = (Planner::default(), vec![(7, Window::NONE)]);
+            planner.plan(&changes, &mut plan);
+            prop_assert_eq!(cost_bits(&changes, plan), least_cost_bits(&changes));
+        }
     }
 }

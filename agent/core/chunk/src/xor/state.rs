@@ -225,12 +225,12 @@ impl XorState {
         if change == 0 {
             return self.write(0, 1, spill);
         }
-        let own = Window::of(change);
-        if self.window.contains(own) {
-            self.write(0b10, 2, spill);
-        } else {
-            self.window = own;
-            self.write(own.head(), Window::NEW_BITS, spill);
+        match self.window.next(Window::of(change)) {
+            None => self.write(0b10, 2, spill),
+            Some(window) => {
+                self.window = window;
+                self.write(window.head(), Window::NEW_BITS, spill);
+            }
         }
         let window = self.window;
         self.write(change >> window.trailing, window.length(), spill);
