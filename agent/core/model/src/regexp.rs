@@ -31,6 +31,13 @@ pub struct Regexp {
 impl Regexp {
     /// Must match the whole text; `.` matches line breaks too: how matchers and relabelling do it.
     pub fn anchored(pattern: &str) -> Result<Self, RegexpError> {
+        // Alone it would be refused, but not within the group that is put around it here.
+        if shape(pattern).closes_unopened {
+            return Err(RegexpError {
+                pattern: shortened(pattern),
+                reason: "unopened group".to_owned(),
+            });
+        }
         let translated = format!("^(?s:{})$", translate(pattern));
         Self::compile(pattern, &translated, literal_alternatives(pattern))
     }
@@ -80,7 +87,7 @@ impl Regexp {
     /// What every text begins with that an anchored expression matches, as far as that is plain to
     /// see: lets a store look at fewer values.
     pub fn prefix(&self) -> String {
-        if has_top_level_alternatives(&self.pattern) {
+        if shape(&self.pattern).has_alternatives {
             return String::new();
         }
         literal_prefix(&self.pattern)
@@ -169,35 +176,58 @@ fn literal_prefix(pattern: &str) -> String {
     prefix
 }
 
-/// Whether there is a `|` outside of groups and classes, or something that might hide one.
-fn has_top_level_alternatives(pattern: &str) -> bool {
+/// How the groups of a pattern lie.
+#[derive(Default)]
+struct Shape {
+    /// There is a `|` outside of groups and classes, or something that might hide one.
+    has_alternatives: bool,
+    /// A `)` closes a group that wasn't opened.
+    closes_unopened: bool,
+}
+
+fn shape(pattern: &str) -> Shape {
+    let mut shape = Shape::default();
     let mut rest = pattern;
     let mut in_class = false;
-    let mut depth = 0i64;
+    let mut depth = 0usize;
     let mut ignored = String::new();
     while let Some(c) = rest.chars().next() {
         let taken = match c {
-            '\\' if rest[1..].starts_with('Q') => return true,
-            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            '\\' => translate_escape(rest, in_class, &mut ignored),
             '[' if !in_class => {
                 in_class = true;
                 open_class(rest, &mut ignored)
             }
             '[' => open_inside_class(rest, &mut ignored),
-            '|' if !in_class && depth == 0 => return true,
-            c => {
-                match c {
-                    ']' => in_class = false,
-                    '(' if !in_class => depth += 1,
-                    ')' if !in_class => depth -= 1,
-                    _ => {}
-                }
-                c.len_utf8()
+            ']' => {
+                in_class = false;
+                1
             }
+            '|' if !in_class && depth == 0 => {
+                shape.has_alternatives = true;
+                1
+            }
+            '(' if !in_class => {
+                depth += 1;
+                shape.has_alternatives |= may_allow_comments(rest);
+                1
+            }
+            ')' if !in_class => {
+                shape.closes_unopened |= depth == 0;
+                depth = depth.saturating_sub(1);
+                1
+            }
+            c => c.len_utf8(),
         };
         rest = &rest[taken..];
     }
-    false
+    shape
+}
+
+/// Whether the group that `rest` starts with may have the flag `x`: comments may hold anything.
+fn may_allow_comments(rest: &str) -> bool {
+    let head = rest.split([':', ')']).next().unwrap_or(rest);
+    head.starts_with("(?") && head.contains('x')
 }
 
 /// Rewrites a pattern in Go's dialect to one that means the same to the `regex` crate.
@@ -398,11 +428,12 @@ mod tests {
             ("a[[:alpha:]|]", "a"),
             (r"a\(|b", ""),
             (r"a\|b", "a|b"),
-            (r"a\Qb|c\E", ""),
+            (r"a\Qb|c\E", "a"),
             (r"a\d", "a"),
             ("(?i)abc", ""),
             ("a(?i)bc", "a"),
             ("^abc", ""),
+            ("a(?x)#(\n|b", ""),
         ] {
             let regexp = Regexp::anchored(pattern).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(regexp.prefix(), expected, "{pattern}");
@@ -428,6 +459,11 @@ mod tests {
     fn errors_are_one_line() {
         let error = Regexp::anchored("a(").unwrap_err().to_string();
         assert_eq!(error, "invalid regular expression \"a(\": unclosed group");
+        for pattern in ["a)?(", "a)|(b", "a)"] {
+            let error = Regexp::anchored(pattern).unwrap_err();
+            assert_eq!(error.reason, "unopened group");
+        }
+        assert!(Regexp::anchored(r"[)]\)\Q)\E()").is_ok());
     }
 
     #[test]
