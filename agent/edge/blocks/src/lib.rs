@@ -30,6 +30,8 @@ mod segments;
 mod select;
 pub mod set;
 mod spool;
+#[cfg(test)]
+mod tests;
 mod ulid;
 pub mod write;
 

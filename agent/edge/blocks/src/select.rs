@@ -41,10 +41,7 @@ impl Block {
     /// All series that have samples in the range (both inclusive), sorted by labels, each made when
     /// it is asked for.
     pub(crate) fn stream(self: &Arc<Self>, range_ms: (i64, i64)) -> Result<BlockStream, Error> {
-        let index = self.index().all_postings();
-        let references = index
-            .map_err(Error::block(&self.index_path()))?
-            .collect::<Vec<_>>();
+        let references = self.all_series()?;
         Ok(BlockStream {
             references: references.into_iter(),
             reader: SeriesReader::new(self.clone(), range_ms),
@@ -141,6 +138,28 @@ impl Block {
             found.dedup();
         }
         Ok(found)
+    }
+
+    /// All series, ascending. The oldest indexes have no list of them; then it is put together of
+    /// the lists that there are.
+    pub(crate) fn all_series(&self) -> Result<Vec<u32>, Error> {
+        let index = self.index();
+        let collect = || -> Result<Vec<u32>, ReadError> {
+            let mut found: Vec<u32> = index.all_postings()?.collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            for name in index.label_names() {
+                let name = name?;
+                for value in index.label_values(name)? {
+                    found.extend(index.postings(name, value?)?);
+                }
+            }
+            found.sort_unstable();
+            found.dedup();
+            Ok(found)
+        };
+        collect().map_err(Error::block(&self.index_path()))
     }
 
     pub(crate) fn index_path(&self) -> std::path::PathBuf {

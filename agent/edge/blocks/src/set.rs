@@ -103,6 +103,10 @@ impl Blocks {
         self.state().blocks
     }
 
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The blocks that are left out.
     pub fn unreadable(&self) -> Arc<[Unreadable]> {
         self.state().unreadable

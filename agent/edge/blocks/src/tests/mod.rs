@@ -1,0 +1,12 @@
+//! Tests of the crate as a whole.
+
+mod common;
+mod crash;
+mod damage;
+mod interchange;
+mod measure;
+mod merging;
+mod model;
+mod old_blocks;
+mod planning;
+mod retaining;
