@@ -16,6 +16,7 @@ mod id_set;
 mod label_index;
 mod label_sets;
 mod matching;
+mod set_table;
 mod snapshot;
 mod sorting;
 mod tight;
@@ -24,8 +25,6 @@ use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use narthex_model::{CancelToken, Label, Labels, Matcher};
 
 use crate::id_list::IdList;
@@ -33,6 +32,7 @@ use crate::id_set::IdSet;
 use crate::label_index::{AsLabel, LabelIndex};
 use crate::label_sets::{LabelSets, MAX_ID, MAX_LABELS};
 use crate::matching::Search;
+use crate::set_table::SetTable;
 
 pub use errors::{Canceled, ImportError, InsertError};
 pub use figures::{Cardinality, Figure, Sizes};
@@ -43,7 +43,7 @@ pub struct Catalogue {
     index: LabelIndex,
     sets: LabelSets,
     /// From label sets to series.
-    table: HashTable<Place>,
+    table: SetTable,
     /// All series.
     live: IdList,
     /// The labels of the series that is being added; before that, those of the last one, which
@@ -81,10 +81,7 @@ impl Catalogue {
         let labels = labels.as_slice();
         let hashes = labels.iter().map(|l| self.index.hash(&l.name, &l.value));
         let hash = set_hash(hashes);
-        let found = self.table.find(spread(hash), |place| {
-            place.hash == hash && self.has_labels(place.id, labels)
-        });
-        found.map(|place| place.id)
+        self.table.find(hash, |id| self.has_labels(id, labels))
     }
 
     /// Adds a series. Refused, without any change, if the id or the labels are in use.
@@ -152,9 +149,7 @@ impl Catalogue {
         self.live.remove(&gone);
         self.index.remove_series(&concerned, &gone);
         self.sets.compact();
-        if self.table.len() * 4 < self.table.capacity() {
-            self.table.shrink_to_fit(|place| spread(place.hash));
-        }
+        self.table.shrink();
         self.removals += 1;
     }
 
@@ -279,7 +274,7 @@ impl Catalogue {
             label_pairs: self.index.label_count(),
             symbol_bytes: self.index.symbol_bytes(),
             label_set_bytes: self.sets.bytes(),
-            table_bytes: self.table.allocation_size(),
+            table_bytes: self.table.bytes(),
             postings_bytes: self.index.postings_bytes() + self.live.heap_bytes(),
         }
     }
@@ -385,35 +380,14 @@ impl Catalogue {
         let labels = self.resolved.iter().map(|resolved| resolved.number);
         self.sets.insert(id, labels);
         self.live.insert(id);
-        self.table
-            .insert_unique(spread(hash), Place { hash, id }, |p| spread(p.hash));
+        self.table.insert(hash, id);
         Ok(())
-    }
-
-    /// Adds a series whose labels are all here, in a catalogue that is being built; false if
-    /// another one has them.
-    fn add_numbered(&mut self, id: u32, labels: &[u32]) -> bool {
-        let hash = set_hash(labels.iter().map(|&label| self.index.hash_of(label)));
-        let sets = &self.sets;
-        let is_same = |place: &Place| place.hash == hash && sets.get(place.id) == labels;
-        match self.table.entry(spread(hash), is_same, |p| spread(p.hash)) {
-            Entry::Occupied(_) => return false,
-            Entry::Vacant(entry) => entry.insert(Place { hash, id }),
-        };
-        for &label in labels {
-            self.index.add_series(label, id);
-        }
-        self.sets.insert(id, labels.iter().copied());
-        self.live.insert(id);
-        true
     }
 
     fn find_resolved(&self, hash: u32) -> Option<u32> {
         let labels = self.resolved.iter().map(|resolved| &resolved.number);
-        let found = self.table.find(spread(hash), |place| {
-            place.hash == hash && self.sets.get(place.id).iter().eq(labels.clone())
-        });
-        found.map(|place| place.id)
+        self.table
+            .find(hash, |id| self.sets.get(id).iter().eq(labels.clone()))
     }
 
     fn has_labels(&self, id: u32, labels: &[Label]) -> bool {
@@ -426,22 +400,12 @@ impl Catalogue {
     fn forget_place(&mut self, id: u32) {
         let labels = self.sets.get(id).iter();
         let hash = set_hash(labels.map(|&label| self.index.hash_of(label)));
-        let place = self.table.find_entry(spread(hash), |place| place.id == id);
-        if let Ok(place) = place {
-            place.remove();
-        }
+        self.table.remove(hash, id);
     }
 }
 
 /// Stands for a label that was not found.
 const UNKNOWN: u32 = u32::MAX;
-
-/// A series in the table of label sets. The hash lets the table grow without looking at the sets.
-#[derive(Clone, Copy)]
-struct Place {
-    hash: u32,
-    id: u32,
-}
 
 /// A label of a new series.
 #[derive(Clone, Copy)]
@@ -454,9 +418,4 @@ struct Resolved {
 fn set_hash(labels: impl Iterator<Item = u64>) -> u32 {
     let sum = labels.fold(0u64, u64::wrapping_add);
     (sum ^ sum >> 32) as u32
-}
-
-/// The table takes its seven bits for a first check from the top, where a `u32` has none.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -16,7 +16,8 @@
 use std::io;
 
 use crate::label_sets::MAX_ID;
-use crate::{Catalogue, ImportError, spread};
+use crate::set_table::{self, SetTable};
+use crate::{Catalogue, ImportError, set_hash};
 
 const MAGIC: &[u8; 8] = b"NXCATLOG";
 const VERSION: u32 = 1;
@@ -131,9 +132,7 @@ fn add_series(
     let (lengths, _) = set_lengths.as_chunks();
     let lengths = lengths.iter().map(|&bytes| u16::from_le_bytes(bytes));
     catalogue.sets.reserve(lengths.len(), labels.len());
-    catalogue
-        .table
-        .reserve(lengths.len(), |place| spread(place.hash));
+    let mut entries = Vec::with_capacity(lengths.len());
     let mut set = Vec::new();
     for (id, length) in (0..).zip(lengths).filter(|(_, length)| *length > 0) {
         set.clear();
@@ -141,13 +140,31 @@ fn add_series(
         if set.len() < usize::from(length) || !is_sound(catalogue, &set) {
             return Err(damaged("a label set is not sorted by name, or too short"));
         }
-        if !catalogue.add_numbered(id, &set) {
-            return Err(damaged("two series have the same labels"));
+        let hashes = set.iter().map(|&label| catalogue.index.hash_of(label));
+        entries.push(set_table::entry(set_hash(hashes), id));
+        for &label in &set {
+            catalogue.index.add_series(label, id);
         }
+        catalogue.sets.insert(id, set.iter().copied());
+        catalogue.live.insert(id);
     }
+    catalogue.table = SetTable::build(entries);
+    check_all_differ(catalogue)?;
     match labels.next() {
         None => Ok(()),
         Some(_) => Err(damaged("labels follow the last series")),
+    }
+}
+
+fn check_all_differ(catalogue: &Catalogue) -> Result<(), ImportError> {
+    let mut all_differ = true;
+    let sets = &catalogue.sets;
+    catalogue
+        .table
+        .each_pair_of_same_hash(|a, b| all_differ &= sets.get(a) != sets.get(b));
+    match all_differ {
+        true => Ok(()),
+        false => Err(damaged("two series have the same labels")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whatever is done to a catalogue, it answers as a plain map of label sets would.
 
-use std::cmp::Ordering;
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -178,7 +180,7 @@ fn check_figures(catalogue: &Catalogue, model: &Model, limit: usize) {
         (found.series_by_label_pair, named.collect()),
     ] {
         let mut expected = expected;
-        expected.sort_by(|a, b| b.1.cmp(&a.1));
+        expected.sort_by_key(|(_, value)| Reverse(*value));
         expected.truncate(limit);
         let found: Vec<(String, u64)> = found.into_iter().map(|f| (f.name, f.value)).collect();
         assert_eq!(found, expected);

@@ -1,5 +1,7 @@
 //! What a catalogue promises, by example.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use narthex_catalogue::{Canceled, Catalogue, InsertError, LabelTable};
 use narthex_model::{CancelReason, CancelToken, Labels, MatchOp, Matcher};
 
