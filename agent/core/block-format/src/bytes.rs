@@ -104,21 +104,29 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn uvarint(&mut self) -> Result<u64, ReadError> {
-        let rest = self.rest();
-        if let Some(&byte) = rest.first()
-            && byte < 0x80
-        {
-            self.at += 1;
-            return Ok(u64::from(byte));
+        match self.rest() {
+            [a, ..] if *a < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(*a))
+            }
+            [a, b, ..] if *b < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(*b) << 7 | u64::from(*a & 0x7f))
+            }
+            _ => self.long_uvarint(),
         }
+    }
+
+    fn long_uvarint(&mut self) -> Result<u64, ReadError> {
+        let rest = self.rest();
         let mut value = 0u64;
         for (index, &byte) in rest.iter().take(10).enumerate() {
-            let bits = u64::from(byte & 0x7f);
             if index == 9 && byte > 1 {
                 break;
             }
-            value |= bits << (7 * index);
+            value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 self.at += index + 1;
                 return Ok(value);
@@ -130,6 +138,7 @@ impl<'a> Cursor<'a> {
         Err(self.malformed("a number has more than 64 bits"))
     }
 
+    #[inline]
     pub(crate) fn uvarint_u32(&mut self) -> Result<u32, ReadError> {
         let before = *self;
         u32::try_from(self.uvarint()?)

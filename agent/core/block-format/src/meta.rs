@@ -2,7 +2,7 @@
 //!
 //! Keys that are unknown here, as those that Thanos adds, are kept and written again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{MetaError, Ulid};
@@ -16,9 +16,9 @@ pub struct BlockMeta {
     /// The block's samples are older than this.
     #[serde(rename = "maxTime")]
     pub max_time_ms: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub stats: BlockStats,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub compaction: Compaction,
     /// 1, save in [`BlockMeta::has_mislabelled_index`] blocks.
     pub version: u32,
@@ -51,19 +51,19 @@ pub struct Compaction {
     /// 1 for a block that was written from the head; each compaction adds one.
     pub level: u32,
     /// The blocks of level 1 that went into this one, itself if it is one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub sources: Vec<Ulid>,
     /// Compaction left nothing of it.
     #[serde(skip_serializing_if = "is_false")]
     pub deletable: bool,
     /// The blocks this one was directly made of.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub parents: Vec<ParentBlock>,
     /// Compacting it failed; it isn't tried again.
     #[serde(skip_serializing_if = "is_false")]
     pub failed: bool,
     /// Such as `from-out-of-order`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub hints: Vec<String>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -109,12 +109,17 @@ impl BlockMeta {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+/// Go's programs write null for a list that was never made.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(flag: &bool) -> bool {
     !*flag
 }

@@ -1,5 +1,5 @@
 //! Where things are in an index: read once when it is opened, with the checksums of all that is
-//! read here, and kept beside the bytes. Takes a few bytes per 16 symbols and 32 label pairs.
+//! read here, and kept beside the bytes. Takes 4 bytes per 8 symbols and per 32 label pairs.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::{Part, ReadError};
 const TOC_BYTES: usize = 6 * 8 + CHECKSUM_BYTES;
 const NEWEST_VERSION: u8 = 3;
 /// Of so many symbols, the first one's place is kept.
-pub(super) const SYMBOLS_PER_SAMPLE: u32 = 16;
+pub(super) const SYMBOLS_PER_SAMPLE: u32 = 8;
 /// Of so many values of a label, the first one's place in the postings table is kept.
 const VALUES_PER_SAMPLE: u32 = 32;
 
@@ -40,7 +40,7 @@ pub(super) struct SymbolLayout {
     /// From the first symbol to behind the last.
     pub(super) range: Range<usize>,
     pub(super) count: u32,
-    /// Places of every 16th symbol, counted from the first.
+    /// Places of every 8th symbol, counted from the first.
     pub(super) sampled: Vec<u32>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct TableLayout {
 }
 
 /// The entries of one label name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NameEntries {
     pub(super) first_sample: u32,
     pub(super) values: u32,

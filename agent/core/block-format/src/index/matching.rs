@@ -25,7 +25,7 @@ pub fn matching(index: &IndexReader<'_>, matchers: &[Matcher]) -> Result<Vec<u32
             Condition::Nothing => return Ok(Vec::new()),
             Condition::OneOf(values) => kept.push(look_up(index, &matcher.name, &values)?),
             Condition::NoneOf(values) => dropped.push(look_up(index, &matcher.name, &values)?),
-            Condition::Test => tests.push((matcher, index.label_values(&matcher.name)?)),
+            Condition::Test => tests.push((matcher, values_to_try(index, matcher)?)),
         }
     }
     let mut found = None;
@@ -87,6 +87,17 @@ fn condition(matcher: &Matcher) -> Condition<'_> {
         MatchOp::Regex => literals().map_or(Condition::Test, Condition::OneOf),
         MatchOp::NotRegex => literals().map_or(Condition::Test, Condition::NoneOf),
     }
+}
+
+/// The values that may decide on a series: those that begin as the matches of an expression do.
+/// If they must begin so, then "" isn't a match, so that the values to look for, be it to keep or
+/// to drop their series, are matches of the expression.
+fn values_to_try<'a>(
+    index: &IndexReader<'a>,
+    matcher: &Matcher,
+) -> Result<LabelValues<'a>, ReadError> {
+    let prefix = matcher.regexp().map(|regexp| regexp.prefix());
+    index.label_values_with_prefix(&matcher.name, &prefix.unwrap_or_default())
 }
 
 fn look_up<'a>(

@@ -130,10 +130,29 @@ impl<'a> IndexReader<'a> {
 
     /// The values of a label, sorted; none if there is no such label.
     pub fn label_values(&self, name: &str) -> Result<LabelValues<'a>, ReadError> {
+        self.label_values_with_prefix(name, "")
+    }
+
+    /// The values of a label that begin with `prefix`, sorted.
+    pub fn label_values_with_prefix(
+        &self,
+        name: &str,
+        prefix: &str,
+    ) -> Result<LabelValues<'a>, ReadError> {
+        let entries = self.find_name(name)?.unwrap_or_default();
+        let prefix = prefix.as_bytes();
+        let (next, end) = if prefix.is_empty() {
+            (0, entries.values)
+        } else {
+            let upto = |value: &[u8]| value < prefix || value.starts_with(prefix);
+            let next = self.values_below(entries, |value| value < prefix)?;
+            (next, self.values_below(entries, upto)?)
+        };
         Ok(LabelValues {
             reader: *self,
-            name: self.find_name(name)?,
-            next: 0,
+            entries,
+            next,
+            end,
             cursor: None,
         })
     }
@@ -293,44 +312,65 @@ impl<'a> IndexReader<'a> {
             return Ok(None);
         };
         let value = value.as_bytes();
+        let rank = self.values_below(entries, |known| known < value)?;
+        if rank == entries.values {
+            return Ok(None);
+        }
+        let found = TableEntry::read(&mut self.entry_cursor(entries, rank)?)?;
+        Ok((found.value == value).then_some(found))
+    }
+
+    /// How many values of a label there are for which `below` holds, which are the first ones.
+    fn values_below(
+        &self,
+        entries: NameEntries,
+        below: impl Fn(&[u8]) -> bool,
+    ) -> Result<u32, ReadError> {
         let stride = self.layout.table.stride.max(1);
         let samples = entries.values.div_ceil(stride);
         let above = partition_point(samples as usize, |sample| {
             let mut cursor = self.sampled_entry(entries.first_sample + sample as u32)?;
-            Ok(TableEntry::read(&mut cursor)?.value <= value)
-        })?;
+            Ok(below(TableEntry::read(&mut cursor)?.value))
+        })? as u32;
         let Some(sample) = above.checked_sub(1) else {
-            return Ok(None);
+            return Ok(0);
         };
-        let sample = sample as u32;
         let mut cursor = self.sampled_entry(entries.first_sample + sample)?;
-        for _ in 0..stride.min(entries.values - sample * stride) {
-            let entry = TableEntry::read(&mut cursor)?;
-            if entry.value == value {
-                return Ok(Some(entry));
-            }
-            if entry.value > value {
-                break;
+        let first = sample * stride;
+        for rank in first..entries.values.min(first + stride) {
+            if !below(TableEntry::read(&mut cursor)?.value) {
+                return Ok(rank);
             }
         }
-        Ok(None)
+        Ok(entries.values.min(first + stride))
+    }
+
+    /// A cursor before the entry of a label's value of this rank.
+    fn entry_cursor(&self, entries: NameEntries, rank: u32) -> Result<Cursor<'a>, ReadError> {
+        let stride = self.layout.table.stride.max(1);
+        let mut cursor = self.sampled_entry(entries.first_sample + rank / stride)?;
+        for _ in 0..rank % stride {
+            TableEntry::read(&mut cursor)?;
+        }
+        Ok(cursor)
     }
 }
 
-/// The values of one label in ascending order.
+/// Values of one label in ascending order.
 #[derive(Clone)]
 pub struct LabelValues<'a> {
     reader: IndexReader<'a>,
-    name: Option<NameEntries>,
+    entries: NameEntries,
     next: u32,
+    end: u32,
+    /// Before the next entry, if that isn't the first of a sampled run.
     cursor: Option<Cursor<'a>>,
 }
 
 impl<'a> LabelValues<'a> {
     /// How many values are to come.
     pub fn len(&self) -> usize {
-        self.name
-            .map_or(0, |name| (name.values - self.next) as usize)
+        self.end.saturating_sub(self.next) as usize
     }
 
     pub fn is_empty(&self) -> bool {
@@ -339,26 +379,27 @@ impl<'a> LabelValues<'a> {
 
     /// The next value and where its postings are.
     pub(super) fn next_entry(&mut self) -> Option<Result<(&'a str, u64), ReadError>> {
-        let name = self.name.filter(|name| self.next < name.values)?;
-        let read = self.read_entry(name);
+        if self.is_empty() {
+            return None;
+        }
+        let read = self.read_entry();
         self.next = match read {
             Ok(_) => self.next + 1,
-            Err(_) => name.values,
+            Err(_) => self.end,
         };
         Some(read)
     }
 
-    fn read_entry(&mut self, name: NameEntries) -> Result<(&'a str, u64), ReadError> {
+    fn read_entry(&mut self) -> Result<(&'a str, u64), ReadError> {
         let stride = self.reader.layout.table.stride.max(1);
         let mut cursor = match self.cursor {
             Some(cursor) if !self.next.is_multiple_of(stride) => cursor,
-            _ => self
-                .reader
-                .sampled_entry(name.first_sample + self.next / stride)?,
+            _ => self.reader.entry_cursor(self.entries, self.next)?,
         };
         let entry = TableEntry::read(&mut cursor)?;
         self.cursor = Some(cursor);
-        Ok((self.reader.table_text(entry.value)?, entry.postings_offset))
+        let value = self.reader.table_text(entry.value)?;
+        Ok((value, entry.postings_offset))
     }
 }
 
@@ -369,6 +410,7 @@ impl<'a> Iterator for LabelValues<'a> {
         Some(self.next_entry()?.map(|(value, _)| value))
     }
 
+    /// An error ends it early.
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, Some(self.len()))
     }

@@ -107,6 +107,14 @@ impl<W: Write> IndexWriter<W> {
         Ok(series)
     }
 
+    /// What this takes of memory: it grows with every label of every series.
+    pub fn memory_bytes(&self) -> usize {
+        let columns = self.columns.values().chain([&self.all]);
+        let columns: usize = columns.map(|column| column.bytes.capacity()).sum();
+        let starts = self.symbols.starts.capacity() * size_of::<u32>();
+        columns + starts + self.symbols.body.capacity()
+    }
+
     /// Writes postings, their table and the table of contents, and gives the output back.
     pub fn finish(mut self) -> Result<(W, IndexStats), WriteError> {
         let series_end = self.out.position;
@@ -145,10 +153,11 @@ impl<W: Write> IndexWriter<W> {
         if !labels.is_sorted_by(|a, b| a.0 < b.0) {
             return invalid("its labels aren't sorted");
         }
-        let empty = self.symbols.find("");
+        // The empty text is the first symbol if it is one.
+        let is_empty = |symbol| symbol == 0 && self.symbols.first_is_empty;
         if labels
             .iter()
-            .any(|&(name, value)| Some(name) == empty || Some(value) == empty)
+            .any(|&(name, value)| is_empty(name) || is_empty(value))
         {
             return invalid("a label's name or value is empty");
         }
@@ -216,6 +225,7 @@ fn index_too_large() -> WriteError {
 struct SymbolTable {
     body: Vec<u8>,
     starts: Vec<u32>,
+    first_is_empty: bool,
 }
 
 impl SymbolTable {
@@ -224,6 +234,7 @@ impl SymbolTable {
         let mut table = SymbolTable {
             body: vec![0; size_of::<u32>()],
             starts: Vec::new(),
+            first_is_empty: false,
         };
         for (position, symbol) in (0..).zip(symbols) {
             let symbol = symbol.as_ref();
@@ -240,6 +251,7 @@ impl SymbolTable {
                 .push(start.map_err(|_| section_too_large(part))?);
             put_string(&mut table.body, symbol);
         }
+        table.first_is_empty = table.get(0) == Some(b"");
         let count = u32::try_from(table.starts.len()).map_err(|_| section_too_large(part))?;
         if let Some(head) = table.body.first_chunk_mut() {
             *head = count.to_be_bytes();

@@ -1,5 +1,7 @@
 //! Indexes that are written are read as they were written.
 
+use std::collections::BTreeSet;
+
 use narthex_block_format::{
     ChunkMeta, ChunkRef, IndexLayout, IndexVersion, IndexWriter, Part, ReadError, WriteError,
     intersect, merge, without,
@@ -65,14 +67,14 @@ proptest! {
 
 const SETS: usize = 300;
 
-fn any_list() -> impl Strategy<Value = std::collections::BTreeSet<usize>> {
+fn any_list() -> impl Strategy<Value = BTreeSet<usize>> {
     prop_oneof![
         proptest::collection::btree_set(0..SETS, 0..4),
         proptest::collection::btree_set(0..SETS, 0..SETS),
     ]
 }
 
-fn series_with_lists(lists: &[std::collections::BTreeSet<usize>]) -> Series {
+fn series_with_lists(lists: &[BTreeSet<usize>]) -> Series {
     let one = |rank: usize| {
         let has = lists
             .iter()
@@ -104,6 +106,26 @@ fn many_values_of_many_names() {
         let index = layout.reader(&bytes);
         assert_eq!(Content::read(&index), Ok(Content::of(&series)));
         assert_eq!(index.label_values("id").unwrap().len(), 2000);
+        let ids: BTreeSet<String> = (0..2000).map(|number| format!("{number:x}")).collect();
+        for prefix in [
+            "",
+            "1",
+            "7c",
+            "7cf",
+            "7cf0",
+            "a",
+            "f",
+            "fff",
+            "g",
+            "\u{10ffff}",
+        ] {
+            let values = index.label_values_with_prefix("id", prefix).unwrap();
+            let count = values.len();
+            let values: Vec<&str> = values.map(Result::unwrap).collect();
+            let expected: Vec<&String> = ids.iter().filter(|id| id.starts_with(prefix)).collect();
+            assert_eq!(values, expected, "{prefix}");
+            assert_eq!(count, expected.len());
+        }
         for (name, value) in [
             ("id", "0x"),
             ("id", ""),

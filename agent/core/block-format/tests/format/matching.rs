@@ -115,6 +115,8 @@ fn few_series_of_a_label_with_many_values() {
                 "01007",
                 "host-[1-3]",
                 "|0.*",
+                "010.*",
+                "host-[5-9]+",
                 "metric_.*",
             ] {
                 let second = Matcher::new(name, op, pattern).unwrap();

@@ -263,6 +263,34 @@ fn meta_is_written_as_it_was_read() {
 }
 
 #[test]
+fn what_meta_may_lack() {
+    let expected = BlockMeta::read(
+        br#"{"ulid":"01DXXFZDYD1MQW6079WK0K6EDQ","minTime":0,"maxTime":0,"version":1}"#,
+    );
+    let expected = expected.unwrap();
+    for (name, value) in [
+        ("stats", "null"),
+        ("stats", "{}"),
+        ("compaction", "null"),
+        ("compaction", "{}"),
+        (
+            "compaction",
+            r#"{"level":0,"sources":null,"parents":null,"hints":null}"#,
+        ),
+    ] {
+        let json = format!(
+            r#"{{"{name}":{value},"version":1,"maxTime":0,
+            "minTime":0,"ulid":"01DXXFZDYD1MQW6079WK0K6EDQ"}}"#
+        );
+        assert_eq!(
+            BlockMeta::read(json.as_bytes()).unwrap(),
+            expected,
+            "{json}"
+        );
+    }
+}
+
+#[test]
 fn meta_that_is_wrong_is_named() {
     for (from, to, expected) in [
         (
