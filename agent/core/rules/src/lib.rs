@@ -11,7 +11,6 @@
 mod alert;
 pub mod config;
 mod group;
-mod histogram_text;
 mod output;
 mod query;
 mod templates;

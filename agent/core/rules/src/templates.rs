@@ -7,8 +7,6 @@ use narthex_model::{Labels, SampleValue};
 use narthex_template::prometheus_functions::{DEFINITIONS, alert_data, is_function};
 use narthex_template::{Functions, TemplateError, TemplateSet, Value};
 
-use crate::histogram_text::histogram_text;
-
 /// What is left of a template that fails stands in its place.
 const FAILURE: &str = "error expanding template";
 
@@ -83,7 +81,7 @@ pub(crate) fn data(
 ) -> Value {
     let value = match value {
         SampleValue::Float(value) => Value::Float(*value),
-        SampleValue::Histogram(histogram) => Value::string(histogram_text(histogram)),
+        SampleValue::Histogram(histogram) => Value::string(histogram.to_string()),
     };
     alert_data(labels, external_labels, external_url, value)
 }

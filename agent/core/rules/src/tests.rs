@@ -72,7 +72,7 @@ impl World {
     fn append(&self, series: &str, at_s: i64, value: f64) {
         let labels = syntax::parse_metric(series).unwrap();
         let mut appender = self.store.appender();
-        appender.append(None, &labels, at_s * 1000, value).unwrap();
+        appender.append(&labels, at_s * 1000, value).unwrap();
         appender.commit().unwrap();
     }
 
@@ -133,16 +133,15 @@ impl World {
 
     fn append_all(&self, samples: &[RuleSample]) -> Option<String> {
         let mut appender = self.store.appender();
-        let mut error = None;
         for sample in samples {
             let value = sample.value.as_float().unwrap();
-            if let Err(refusal) = appender.append(None, &sample.labels, sample.timestamp_ms, value)
-            {
-                error.get_or_insert(refusal.to_string());
-            }
+            appender
+                .append(&sample.labels, sample.timestamp_ms, value)
+                .unwrap();
         }
-        appender.commit().unwrap();
-        error
+        let report = appender.commit().unwrap();
+        let refused = report.refused.first();
+        refused.map(|refused| refused.error.to_string())
     }
 
     /// The samples of a metric's series, as `{labels} 60=1 120=stale`.
