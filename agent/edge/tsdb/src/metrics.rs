@@ -1,93 +1,75 @@
 //! What the store tells of itself, under Prometheus's names where Prometheus has the metric.
+//!
+//! What the head and the log count themselves is read when the metrics are gathered; the rest is
+//! counted where it happens. The blocks have metrics of their own.
 
-use prometheus::{
-    Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    core::Collector,
-};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::head::Head;
+use narthex_head::{Count, Head};
+use narthex_telemetry::Summary;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Error, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::head_chunks::HeadChunks;
+use crate::log::Log;
+
+/// Counted where it happens.
 pub(crate) struct Metrics {
-    pub(crate) series: IntGauge,
-    pub(crate) series_created: IntCounter,
-    pub(crate) series_removed: IntCounter,
-    pub(crate) chunks: IntGauge,
-    pub(crate) chunks_created: IntCounter,
-    pub(crate) chunks_removed: IntCounter,
-    pub(crate) samples_appended: IntCounter,
-    pub(crate) out_of_order: IntCounter,
-    pub(crate) out_of_bounds: IntCounter,
-    pub(crate) active_appenders: IntGauge,
-    pub(crate) retention_passes: IntCounter,
-    pub(crate) retention_pass_seconds: Histogram,
-    pub(crate) retention_limit_seconds: IntGauge,
-    pub(crate) replay_seconds: prometheus::Gauge,
+    pub(crate) truncations: IntCounter,
+    pub(crate) truncations_failed: IntCounter,
+    pub(crate) gc_seconds: Summary,
+    pub(crate) retention_seconds: IntGauge,
+    pub(crate) retention_bytes: IntGauge,
+    pub(crate) retention_percent: Gauge,
+    pub(crate) replay_seconds: Gauge,
     pub(crate) replay_unknown: IntCounter,
+    pub(crate) snapshot_replay_errors: IntCounter,
     pub(crate) clean_start: IntGauge,
     pub(crate) wal_corruptions: IntCounter,
-    pub(crate) wal_fsync_seconds: Histogram,
+    pub(crate) wal_fsync_seconds: Summary,
+    pub(crate) wal_syncs_failed: IntCounter,
     pub(crate) wal_writes_failed: IntCounter,
     pub(crate) wal_failing: IntGauge,
-    pub(crate) wal_segment: IntGauge,
-    pub(crate) wal_size_bytes: IntGauge,
     pub(crate) wal_truncations: IntCounter,
     pub(crate) wal_truncations_failed: IntCounter,
-    pub(crate) wal_truncate_seconds: Histogram,
+    pub(crate) wal_truncate_seconds: Summary,
+    pub(crate) snapshot_size_bytes: IntGauge,
     pub(crate) checkpoints: IntCounter,
     pub(crate) checkpoints_failed: IntCounter,
-    min_time_ms: IntGauge,
-    max_time_ms: IntGauge,
-    min_time_seconds: IntGauge,
-    max_time_seconds: IntGauge,
-    lowest_ms: IntGauge,
-    lowest_seconds: IntGauge,
-    symbols_size_bytes: IntGauge,
+    pub(crate) checkpoint_deletions: IntCounter,
+    pub(crate) checkpoint_deletions_failed: IntCounter,
+    pub(crate) chunk_corruptions: IntCounter,
+    pub(crate) max_exemplars: IntGauge,
+    pub(crate) lowest_ms: IntGauge,
+    pub(crate) lowest_seconds: IntGauge,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, Error> {
         let r = Registrar(registry);
-        r.gauge(
-            "storage_blocks_bytes",
-            "Bytes of the blocks on disk; this store writes none.",
-        )?;
-        r.gauge(
-            "blocks_loaded",
-            "Blocks that are loaded; this store reads none.",
-        )?;
         Ok(Metrics {
-            series: r.gauge("head_series", "Series in the head.")?,
-            series_created: r
-                .counter("head_series_created_total", "Series created in the head.")?,
-            series_removed: r
-                .counter("head_series_removed_total", "Series removed from the head.")?,
-            chunks: r.gauge("head_chunks", "Chunks in the head.")?,
-            chunks_created: r.counter("head_chunks_created_total", "Chunks begun in the head.")?,
-            chunks_removed: r
-                .counter("head_chunks_removed_total", "Chunks dropped from the head.")?,
-            samples_appended: r
-                .float_counter("head_samples_appended_total", "Samples appended.")?,
-            out_of_order: r.float_counter(
-                "out_of_order_samples_total",
-                "Samples refused for being older than their series' last, or other than it.",
+            truncations: r.counter(
+                "head_truncations_total",
+                "Times that the head gave old samples to blocks.",
             )?,
-            out_of_bounds: r.float_counter(
-                "out_of_bound_samples_total",
-                "Samples refused for being too old for the head.",
-            )?,
-            active_appenders: r.gauge(
-                "head_active_appenders",
-                "Batches neither committed nor dropped.",
-            )?,
-            retention_passes: r
-                .counter("head_truncations_total", "Passes that dropped old chunks.")?,
-            retention_pass_seconds: r.seconds(
+            truncations_failed: r
+                .counter("head_truncations_failed_total", "Times that this failed.")?,
+            gc_seconds: r.summary(
                 "head_gc_duration_seconds",
                 "Time of a pass for old chunks and empty series.",
             )?,
-            retention_limit_seconds: r.gauge(
+            retention_seconds: r.gauge(
                 "retention_limit_seconds",
-                "How long samples are kept; 0 is for ever.",
+                "How long blocks are kept; 0 is for ever.",
+            )?,
+            retention_bytes: r.gauge(
+                "retention_limit_bytes",
+                "How much room the store may take; 0 is any.",
+            )?,
+            retention_percent: r.float_gauge(
+                "retention_limit_percentage",
+                "How much of its disk the store may take; 0 is any.",
             )?,
             replay_seconds: r.float_gauge(
                 "data_replay_duration_seconds",
@@ -95,7 +77,11 @@ impl Metrics {
             )?,
             replay_unknown: r.counter(
                 "wal_replay_unknown_refs_total",
-                "Samples and chunks in the log whose series' definition is lost.",
+                "Samples in the log whose series is not known, as its definition is lost.",
+            )?,
+            snapshot_replay_errors: r.counter(
+                "snapshot_replay_error_total",
+                "Snapshots of the head that had damaged parts.",
             )?,
             clean_start: r.gauge(
                 "clean_start",
@@ -106,21 +92,17 @@ impl Metrics {
                 "Places in the log that could not be read.",
             )?,
             wal_fsync_seconds: r
-                .seconds("wal_fsync_duration_seconds", "Time of a sync of the log.")?,
+                .summary("wal_fsync_duration_seconds", "Time of a sync of the log.")?,
+            wal_syncs_failed: r.own(IntCounter::new(
+                "narthex_tsdb_wal_syncs_failed_total",
+                "Syncs of the log that failed.",
+            )?)?,
             wal_writes_failed: r
                 .counter("wal_writes_failed_total", "Writes to the log that failed.")?,
             wal_failing: r.own(IntGauge::new(
                 "narthex_tsdb_wal_failing",
                 "1 while writes to the log fail and batches are refused.",
             )?)?,
-            wal_segment: r.gauge(
-                "wal_segment_current",
-                "Number of the segment that is written.",
-            )?,
-            wal_size_bytes: r.gauge(
-                "wal_storage_size_bytes",
-                "Bytes of the log, checkpoint included.",
-            )?,
             wal_truncations: r
                 .counter("wal_truncations_total", "Attempts to replace old segments.")?,
             wal_truncations_failed: r.counter(
@@ -128,25 +110,32 @@ impl Metrics {
                 "Attempts to replace old segments that failed.",
             )?,
             wal_truncate_seconds: r
-                .seconds("wal_truncate_duration_seconds", "Time of such an attempt.")?,
+                .summary("wal_truncate_duration_seconds", "Time of such an attempt.")?,
+            snapshot_size_bytes: r.own(IntGauge::new(
+                "narthex_tsdb_head_snapshot_bytes",
+                "Bytes of the snapshot of the head that replaces the log before it.",
+            )?)?,
             checkpoints: r.counter(
                 "checkpoint_creations_total",
-                "Attempts to write a checkpoint.",
+                "Attempts to write a snapshot of the head.",
             )?,
             checkpoints_failed: r.counter(
                 "checkpoint_creations_failed_total",
-                "Attempts to write a checkpoint that failed.",
+                "Attempts to write a snapshot of the head that failed.",
             )?,
-            min_time_ms: r.gauge(
-                "head_min_time",
-                "Time of the oldest sample, in milliseconds.",
+            checkpoint_deletions: r.counter(
+                "checkpoint_deletions_total",
+                "Attempts to delete a former snapshot of the head.",
             )?,
-            max_time_ms: r.gauge(
-                "head_max_time",
-                "Time of the newest sample, in milliseconds.",
+            checkpoint_deletions_failed: r.counter(
+                "checkpoint_deletions_failed_total",
+                "Attempts to delete a former snapshot of the head that failed.",
             )?,
-            min_time_seconds: r.gauge("head_min_time_seconds", "Time of the oldest sample.")?,
-            max_time_seconds: r.gauge("head_max_time_seconds", "Time of the newest sample.")?,
+            chunk_corruptions: r.counter(
+                "mmap_chunk_corruptions_total",
+                "Chunks of the head that could not be read from their file.",
+            )?,
+            max_exemplars: r.gauge("exemplar_max_exemplars", "Exemplars that are kept at most.")?,
             lowest_ms: r.gauge(
                 "lowest_timestamp",
                 "Time of the oldest sample stored, in milliseconds.",
@@ -155,25 +144,263 @@ impl Metrics {
                 "lowest_timestamp_seconds",
                 "Time of the oldest sample stored.",
             )?,
-            symbols_size_bytes: r
-                .gauge("symbol_table_size_bytes", "Memory of the label strings.")?,
+        })
+    }
+}
+
+/// What the metrics of [`Shown`] are read from.
+pub(crate) struct Sources {
+    pub(crate) head: Weak<Head>,
+    pub(crate) log: Weak<Log>,
+    pub(crate) chunks: Weak<HeadChunks>,
+}
+
+/// Read from the head and the log when it is asked for.
+pub(crate) struct Shown {
+    sources: Sources,
+    /// Gathering reads and sets them in one go.
+    figures: Mutex<Figures>,
+    descriptions: Vec<Desc>,
+}
+
+impl Shown {
+    pub(crate) fn register(registry: &Registry, sources: Sources) -> Result<(), Error> {
+        let figures = Figures::new()?;
+        let descriptions = figures
+            .collectors()
+            .iter()
+            .flat_map(|collector| collector.desc())
+            .cloned()
+            .collect();
+        registry.register(Box::new(Shown {
+            sources,
+            figures: Mutex::new(figures),
+            descriptions,
+        }))
+    }
+}
+
+impl Collector for Shown {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(head) = self.sources.head.upgrade() {
+            figures.read_head(&head);
+        }
+        if let Some(log) = self.sources.log.upgrade() {
+            let number = i64::try_from(log.current_number()).unwrap_or(i64::MAX);
+            figures.wal_segment.set(number);
+            figures.wal_size_bytes.set(signed(log.size_bytes()));
+        }
+        if let Some(chunks) = self.sources.chunks.upgrade() {
+            figures.chunks_size_bytes.set(signed(chunks.size_bytes()));
+        }
+        let collectors = figures.collectors();
+        collectors.iter().flat_map(|c| c.collect()).collect()
+    }
+}
+
+struct Figures {
+    series: IntGauge,
+    series_created: IntCounter,
+    series_removed: IntCounter,
+    series_not_found: IntCounter,
+    chunks: IntGauge,
+    chunks_created: IntCounter,
+    chunks_removed: IntCounter,
+    chunks_sealed: IntCounter,
+    chunks_size_bytes: IntGauge,
+    min_ms: IntGauge,
+    max_ms: IntGauge,
+    min_seconds: IntGauge,
+    max_seconds: IntGauge,
+    appended: IntCounterVec,
+    late_appended: IntCounterVec,
+    active_appenders: IntGauge,
+    appenders_created: IntCounter,
+    out_of_order: IntCounterVec,
+    out_of_bounds: IntCounterVec,
+    too_old: IntCounterVec,
+    duplicates: IntCounter,
+    exemplars_appended: IntCounter,
+    exemplars: IntGauge,
+    series_with_exemplars: IntGauge,
+    last_exemplar_seconds: Gauge,
+    exemplars_out_of_order: IntCounter,
+    wal_segment: IntGauge,
+    wal_size_bytes: IntGauge,
+}
+
+impl Figures {
+    fn new() -> Result<Self, Error> {
+        let gauge = |name, help| IntGauge::with_opts(options(name, help));
+        let counter = |name, help| IntCounter::with_opts(options(name, help));
+        let by_type = |name, help| IntCounterVec::new(options(name, help), &["type"]);
+        Ok(Figures {
+            series: gauge("head_series", "Series in the head.")?,
+            series_created: counter("head_series_created_total", "Series created in the head.")?,
+            series_removed: counter("head_series_removed_total", "Series removed from the head.")?,
+            series_not_found: counter(
+                "head_series_not_found_total",
+                "References to series that are no longer there.",
+            )?,
+            chunks: gauge("head_chunks", "Chunks in the head.")?,
+            chunks_created: counter("head_chunks_created_total", "Chunks begun in the head.")?,
+            chunks_removed: counter("head_chunks_removed_total", "Chunks dropped from the head.")?,
+            chunks_sealed: counter("mmap_chunks_total", "Chunks that became full.")?,
+            chunks_size_bytes: gauge(
+                "head_chunks_storage_size_bytes",
+                "Bytes of the files with full chunks of the head.",
+            )?,
+            min_ms: gauge(
+                "head_min_time",
+                "Time of the oldest sample in the head, in milliseconds.",
+            )?,
+            max_ms: gauge(
+                "head_max_time",
+                "Time of the newest sample in the head, in milliseconds.",
+            )?,
+            min_seconds: gauge(
+                "head_min_time_seconds",
+                "Time of the oldest sample in the head.",
+            )?,
+            max_seconds: gauge(
+                "head_max_time_seconds",
+                "Time of the newest sample in the head.",
+            )?,
+            appended: by_type("head_samples_appended_total", "Samples appended.")?,
+            late_appended: by_type(
+                "head_out_of_order_samples_appended_total",
+                "Samples appended that came late.",
+            )?,
+            active_appenders: gauge(
+                "head_active_appenders",
+                "Batches neither committed nor dropped.",
+            )?,
+            appenders_created: counter("head_appenders_created_total", "Batches begun.")?,
+            out_of_order: by_type(
+                "out_of_order_samples_total",
+                "Samples refused for being older than their series' last.",
+            )?,
+            out_of_bounds: by_type(
+                "out_of_bound_samples_total",
+                "Samples refused for being too old for the head.",
+            )?,
+            too_old: by_type(
+                "too_old_samples_total",
+                "Samples refused for being older than late samples may be.",
+            )?,
+            duplicates: IntCounter::new(
+                "narthex_tsdb_duplicate_samples_total",
+                "Samples refused because their series has another value at the same time.",
+            )?,
+            exemplars_appended: counter(
+                "exemplar_exemplars_appended_total",
+                "Exemplars appended.",
+            )?,
+            exemplars: gauge("exemplar_exemplars_in_storage", "Exemplars that are kept.")?,
+            series_with_exemplars: gauge(
+                "exemplar_series_with_exemplars_in_storage",
+                "Series with exemplars that are kept.",
+            )?,
+            last_exemplar_seconds: Gauge::with_opts(options(
+                "exemplar_last_exemplars_timestamp_seconds",
+                "Time of the newest exemplar.",
+            ))?,
+            exemplars_out_of_order: counter(
+                "exemplar_out_of_order_exemplars_total",
+                "Exemplars refused for being older than their series' last.",
+            )?,
+            wal_segment: gauge(
+                "wal_segment_current",
+                "Number of the segment that is written.",
+            )?,
+            wal_size_bytes: gauge("wal_storage_size_bytes", "Bytes of the log.")?,
         })
     }
 
-    /// Shows the head as it is now.
-    pub(crate) fn show_head(&self, head: &Head) {
-        let (min_ms, max_ms) = head.times_ms().unwrap_or((i64::MAX, i64::MIN));
-        self.series.set(head.series_count() as i64);
-        self.chunks.set(head.chunk_count() as i64);
-        self.min_time_ms.set(min_ms);
-        self.max_time_ms.set(max_ms);
-        self.min_time_seconds.set(min_ms / 1000);
-        self.max_time_seconds.set(max_ms / 1000);
-        self.lowest_ms.set(min_ms);
-        self.lowest_seconds.set(min_ms / 1000);
-        self.symbols_size_bytes
-            .set(head.symbols_size_bytes() as i64);
+    fn collectors(&self) -> [&dyn Collector; 28] {
+        [
+            &self.series,
+            &self.series_created,
+            &self.series_removed,
+            &self.series_not_found,
+            &self.chunks,
+            &self.chunks_created,
+            &self.chunks_removed,
+            &self.chunks_sealed,
+            &self.chunks_size_bytes,
+            &self.min_ms,
+            &self.max_ms,
+            &self.min_seconds,
+            &self.max_seconds,
+            &self.appended,
+            &self.late_appended,
+            &self.active_appenders,
+            &self.appenders_created,
+            &self.out_of_order,
+            &self.out_of_bounds,
+            &self.too_old,
+            &self.duplicates,
+            &self.exemplars_appended,
+            &self.exemplars,
+            &self.series_with_exemplars,
+            &self.last_exemplar_seconds,
+            &self.exemplars_out_of_order,
+            &self.wal_segment,
+            &self.wal_size_bytes,
+        ]
     }
+
+    fn read_head(&self, head: &Head) {
+        let stats = head.stats();
+        self.series.set(signed(stats.series));
+        self.chunks.set(signed(stats.chunks));
+        self.min_ms.set(stats.min_time_ms);
+        self.max_ms.set(stats.max_time_ms);
+        self.min_seconds.set(stats.min_time_ms.div_euclid(1000));
+        self.max_seconds.set(stats.max_time_ms.div_euclid(1000));
+        self.active_appenders.set(signed(head.open_batches()));
+        let counters = head.counters();
+        raise(&self.series_created, &counters.series_created);
+        raise(&self.series_removed, &counters.series_removed);
+        raise(&self.series_not_found, &counters.series_not_found);
+        raise(&self.chunks_created, &counters.chunks_created);
+        raise(&self.chunks_removed, &counters.chunks_removed);
+        raise(&self.chunks_sealed, &counters.chunks_sealed);
+        raise(&self.appenders_created, &counters.batches_opened);
+        raise(&self.duplicates, &counters.refused_duplicate);
+        let float =
+            |by_type: &IntCounterVec, count| raise(&by_type.with_label_values(&["float"]), count);
+        float(&self.appended, &counters.floats_stored);
+        float(&self.late_appended, &counters.out_of_order_stored);
+        float(&self.out_of_order, &counters.refused_out_of_order);
+        float(&self.out_of_bounds, &counters.refused_out_of_bounds);
+        float(&self.too_old, &counters.refused_too_old);
+        let histograms = self.appended.with_label_values(&["histogram"]);
+        raise(&histograms, &counters.histograms_stored);
+        raise(&self.exemplars_appended, &counters.exemplars_stored);
+        raise(
+            &self.exemplars_out_of_order,
+            &counters.exemplars_out_of_order,
+        );
+        let (exemplars, series, newest_ms) = head.exemplar_figures();
+        self.exemplars.set(signed(exemplars));
+        self.series_with_exemplars.set(signed(series));
+        let seconds = newest_ms.map_or(0.0, |newest_ms| newest_ms as f64 / 1000.0);
+        self.last_exemplar_seconds.set(seconds);
+    }
+}
+
+fn raise(counter: &IntCounter, count: &Count) {
+    counter.inc_by(count.get().saturating_sub(counter.get()));
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Registers metrics under the store's prefix.
@@ -189,27 +416,29 @@ impl Registrar<'_> {
         self.own(IntGauge::with_opts(options(name, help))?)
     }
 
-    fn float_gauge(&self, name: &str, help: &str) -> Result<prometheus::Gauge, Error> {
-        self.own(prometheus::Gauge::with_opts(options(name, help))?)
+    fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
+        self.own(Gauge::with_opts(options(name, help))?)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
         self.own(IntCounter::with_opts(options(name, help))?)
     }
 
-    /// A counter by type of sample, of which there are floats here.
-    fn float_counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
-        let by_type = self.own(IntCounterVec::new(options(name, help), &["type"])?)?;
-        by_type.get_metric_with_label_values(&["float"])
-    }
-
-    fn seconds(&self, name: &str, help: &str) -> Result<Histogram, Error> {
-        let options = HistogramOpts::from(options(name, help));
-        let buckets = vec![0.0001, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
-        self.own(Histogram::with_opts(options.buckets(buckets))?)
+    fn summary(&self, name: &str, help: &str) -> Result<Summary, Error> {
+        let name = format!("prometheus_tsdb_{name}");
+        Summary::register(self.0, &name, help, &[0.5, 0.9, 0.99])
     }
 }
 
 fn options(name: &str, help: &str) -> Opts {
     Opts::new(format!("prometheus_tsdb_{name}"), help)
+}
+
+/// The sources of a store.
+pub(crate) fn sources(head: &Arc<Head>, log: &Arc<Log>, chunks: &Arc<HeadChunks>) -> Sources {
+    Sources {
+        head: Arc::downgrade(head),
+        log: Arc::downgrade(log),
+        chunks: Arc::downgrade(chunks),
+    }
 }

@@ -1,12 +1,8 @@
-//! What the log says: series definitions, samples, whole chunks.
+//! The records of the first release: series definitions, samples, whole chunks.
 //!
 //! A record begins with its kind. Numbers are LEB128 varints, signed ones in zigzag; ids and times
 //! are written as distances to the one before. No record leans on another one's samples, so a lost
 //! record costs only what it held.
-
-use std::collections::HashMap;
-
-use narthex_model::Labels;
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
@@ -67,65 +63,6 @@ pub(crate) enum RecordError {
     Form(u8),
 }
 
-pub(crate) fn write_series<'a>(
-    out: &mut Vec<u8>,
-    series: impl IntoIterator<Item = (u64, &'a Labels)>,
-) {
-    let mut symbols: HashMap<&str, u64> = HashMap::new();
-    let mut texts: Vec<&str> = Vec::new();
-    let mut body = Vec::new();
-    let (mut count, mut before) = (0, 0);
-    for (log_id, labels) in series {
-        write_signed(&mut body, log_id.wrapping_sub(before) as i64);
-        before = log_id;
-        count += 1;
-        write_unsigned(&mut body, labels.len() as u64);
-        for text in labels.iter().flat_map(|label| [&label.name, &label.value]) {
-            let index = *symbols.entry(text).or_insert_with(|| {
-                texts.push(text);
-                texts.len() as u64 - 1
-            });
-            write_unsigned(&mut body, index);
-        }
-    }
-    out.push(SERIES);
-    write_unsigned(out, texts.len() as u64);
-    for text in texts {
-        write_unsigned(out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
-    }
-    write_unsigned(out, count);
-    out.append(&mut body);
-}
-
-pub(crate) fn write_samples(
-    out: &mut Vec<u8>,
-    samples: impl ExactSizeIterator<Item = LoggedSample>,
-) {
-    let mut samples = samples.peekable();
-    let base_ms = samples.peek().map_or(0, |sample| sample.timestamp_ms);
-    out.push(SAMPLES);
-    write_signed(out, base_ms);
-    write_unsigned(out, samples.len() as u64);
-    let mut before = 0;
-    for sample in samples {
-        write_sample(out, before, base_ms, sample);
-        before = sample.log_id;
-    }
-}
-
-pub(crate) fn write_chunks(out: &mut Vec<u8>, chunks: &[(u64, &[u8])]) {
-    out.push(CHUNKS);
-    write_unsigned(out, chunks.len() as u64);
-    let mut before = 0;
-    for (log_id, bytes) in chunks {
-        write_signed(out, log_id.wrapping_sub(before) as i64);
-        before = *log_id;
-        write_unsigned(out, bytes.len() as u64);
-        out.extend_from_slice(bytes);
-    }
-}
-
 pub(crate) fn read(record: &[u8]) -> Result<Record<'_>, RecordError> {
     let mut input = Input(record);
     let read = match input.byte()? {
@@ -138,51 +75,6 @@ pub(crate) fn read(record: &[u8]) -> Result<Record<'_>, RecordError> {
         return Err(RecordError::TooLong);
     }
     Ok(read)
-}
-
-fn write_sample(out: &mut Vec<u8>, before: u64, base_ms: i64, sample: LoggedSample) {
-    let at = out.len();
-    out.push(0);
-    let mut first = 0;
-    let id_step = sample.log_id.wrapping_sub(before);
-    if id_step == 1 {
-        first |= NEXT_ID;
-    } else {
-        write_signed(out, id_step as i64);
-    }
-    let time_step_ms = sample.timestamp_ms.wrapping_sub(base_ms);
-    if time_step_ms == 0 {
-        first |= SAME_TIME;
-    } else {
-        write_signed(out, time_step_ms);
-    }
-    first |= write_value(out, sample.value);
-    if let Some(to) = out.get_mut(at) {
-        *to = first;
-    }
-}
-
-/// Gives the form in which the value was written: the shorter one.
-fn write_value(out: &mut Vec<u8>, value: f64) -> u8 {
-    let bits = value.to_bits();
-    let leading_bytes = 8 - bits.trailing_zeros() as usize / 8;
-    if let Some(integer) = as_integer(value)
-        && unsigned_length(zigzag(integer)) < leading_bytes
-    {
-        write_signed(out, integer);
-        return FORM_INTEGER;
-    }
-    out.extend_from_slice(bits.to_be_bytes().get(..leading_bytes).unwrap_or_default());
-    leading_bytes as u8
-}
-
-/// The integer that this value is to the bit, if it is one.
-fn as_integer(value: f64) -> Option<i64> {
-    let integer = value as i64;
-    (integer as f64)
-        .to_bits()
-        .eq(&value.to_bits())
-        .then_some(integer)
 }
 
 fn read_series<'a>(input: &mut Input<'a>) -> Result<Vec<LoggedSeries<'a>>, RecordError> {
@@ -322,31 +214,146 @@ impl<'a> Input<'a> {
     }
 }
 
-fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+/// As the first release wrote them.
+#[cfg(test)]
+pub(crate) mod write {
+    use std::collections::HashMap;
+
+    use narthex_model::Labels;
+
+    use super::*;
+
+    pub(crate) fn write_series<'a>(
+        out: &mut Vec<u8>,
+        series: impl IntoIterator<Item = (u64, &'a Labels)>,
+    ) {
+        let mut symbols: HashMap<&str, u64> = HashMap::new();
+        let mut texts: Vec<&str> = Vec::new();
+        let mut body = Vec::new();
+        let (mut count, mut before) = (0, 0);
+        for (log_id, labels) in series {
+            write_signed(&mut body, log_id.wrapping_sub(before) as i64);
+            before = log_id;
+            count += 1;
+            write_unsigned(&mut body, labels.len() as u64);
+            for text in labels.iter().flat_map(|label| [&label.name, &label.value]) {
+                let index = *symbols.entry(text).or_insert_with(|| {
+                    texts.push(text);
+                    texts.len() as u64 - 1
+                });
+                write_unsigned(&mut body, index);
+            }
+        }
+        out.push(SERIES);
+        write_unsigned(out, texts.len() as u64);
+        for text in texts {
+            write_unsigned(out, text.len() as u64);
+            out.extend_from_slice(text.as_bytes());
+        }
+        write_unsigned(out, count);
+        out.append(&mut body);
     }
-    out.push(value as u8);
-}
 
-fn write_signed(out: &mut Vec<u8>, value: i64) {
-    write_unsigned(out, zigzag(value));
-}
+    pub(crate) fn write_samples(
+        out: &mut Vec<u8>,
+        samples: impl ExactSizeIterator<Item = LoggedSample>,
+    ) {
+        let mut samples = samples.peekable();
+        let base_ms = samples.peek().map_or(0, |sample| sample.timestamp_ms);
+        out.push(SAMPLES);
+        write_signed(out, base_ms);
+        write_unsigned(out, samples.len() as u64);
+        let mut before = 0;
+        for sample in samples {
+            write_sample(out, before, base_ms, sample);
+            before = sample.log_id;
+        }
+    }
 
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
+    pub(crate) fn write_chunks(out: &mut Vec<u8>, chunks: &[(u64, &[u8])]) {
+        out.push(CHUNKS);
+        write_unsigned(out, chunks.len() as u64);
+        let mut before = 0;
+        for (log_id, bytes) in chunks {
+            write_signed(out, log_id.wrapping_sub(before) as i64);
+            before = *log_id;
+            write_unsigned(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        }
+    }
 
-fn unsigned_length(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+    fn write_sample(out: &mut Vec<u8>, before: u64, base_ms: i64, sample: LoggedSample) {
+        let at = out.len();
+        out.push(0);
+        let mut first = 0;
+        let id_step = sample.log_id.wrapping_sub(before);
+        if id_step == 1 {
+            first |= NEXT_ID;
+        } else {
+            write_signed(out, id_step as i64);
+        }
+        let time_step_ms = sample.timestamp_ms.wrapping_sub(base_ms);
+        if time_step_ms == 0 {
+            first |= SAME_TIME;
+        } else {
+            write_signed(out, time_step_ms);
+        }
+        first |= write_value(out, sample.value);
+        if let Some(to) = out.get_mut(at) {
+            *to = first;
+        }
+    }
+
+    /// Gives the form in which the value was written: the shorter one.
+    fn write_value(out: &mut Vec<u8>, value: f64) -> u8 {
+        let bits = value.to_bits();
+        let leading_bytes = 8 - bits.trailing_zeros() as usize / 8;
+        if let Some(integer) = as_integer(value)
+            && unsigned_length(zigzag(integer)) < leading_bytes
+        {
+            write_signed(out, integer);
+            return FORM_INTEGER;
+        }
+        out.extend_from_slice(bits.to_be_bytes().get(..leading_bytes).unwrap_or_default());
+        leading_bytes as u8
+    }
+
+    /// The integer that this value is to the bit, if it is one.
+    fn as_integer(value: f64) -> Option<i64> {
+        let integer = value as i64;
+        (integer as f64)
+            .to_bits()
+            .eq(&value.to_bits())
+            .then_some(integer)
+    }
+
+    fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+
+    fn write_signed(out: &mut Vec<u8>, value: i64) {
+        write_unsigned(out, zigzag(value));
+    }
+
+    fn zigzag(value: i64) -> u64 {
+        ((value << 1) ^ (value >> 63)) as u64
+    }
+
+    fn unsigned_length(value: u64) -> usize {
+        (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use narthex_model::STALE_NAN;
+    use narthex_model::{Labels, STALE_NAN};
     use proptest::prelude::*;
 
+    use super::write::*;
     use super::*;
 
     fn value() -> impl Strategy<Value = f64> {
@@ -409,30 +416,6 @@ mod tests {
         fn any_bytes_are_read_or_refused(kind in 0u8..5, bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = read(&bytes);
             let _ = read(&[&[kind], bytes.as_slice()].concat());
-        }
-    }
-
-    #[test]
-    fn a_scraped_sample_is_short() {
-        for (value, expected_bytes) in [
-            (0.0, 1),
-            (1.0, 2),
-            (100.0, 3),
-            (12345.0, 4),
-            (0.5, 3),
-            (STALE_NAN, 9),
-            (0.1, 9),
-        ] {
-            let sample = |log_id| LoggedSample {
-                log_id,
-                timestamp_ms: 1000,
-                value,
-            };
-            let mut out = Vec::new();
-            write_samples(&mut out, [sample(1), sample(2)].into_iter());
-            let alone_bytes = out.len();
-            write_sample(&mut out, 2, 1000, sample(3));
-            assert_eq!(out.len() - alone_bytes, expected_bytes, "{value}");
         }
     }
 
