@@ -24,8 +24,10 @@ pub enum Cause {
     FragmentKind(u8),
     #[error("unknown compression (flags {0:#04x}): written by a newer version of Prometheus")]
     UnknownFlags(u8),
-    #[error("the unused part of the page is not empty")]
+    #[error("the unused end of the page is not empty")]
     Padding,
+    #[error("nothing but zeros where a record should be")]
+    Hole,
     #[error("a record goes on here that did not begin")]
     NoBeginning,
     #[error("the record has no end")]

@@ -105,7 +105,7 @@ pub struct Tombstone {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MmapMarker {
     pub series: u64,
-    /// Of the head-chunk file.
+    /// Of the head-chunk file; 0 where there was nothing to move.
     pub file: u32,
     /// Of the chunk in it.
     pub offset: u32,

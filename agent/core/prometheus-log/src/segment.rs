@@ -90,7 +90,7 @@ impl<'a> SegmentReader<'a> {
         loop {
             let start = self.at;
             let step = match self.piece_at(start) {
-                Piece::End => return self.finish(start).map(Err),
+                Piece::End => return self.finish().map(Err),
                 Piece::Padding { end } => {
                     self.at = end;
                     continue;
@@ -109,11 +109,17 @@ impl<'a> SegmentReader<'a> {
     fn piece_at(&self, at: usize) -> Piece<'a> {
         let page_end = self.page_end(at);
         let page = self.bytes.get(at..page_end).unwrap_or(&[]);
+        let page_bytes = PAGE_BYTES - at % PAGE_BYTES;
         match page.first() {
             None => Piece::End,
-            Some(0) if is_zero(page) => Piece::Padding { end: page_end },
-            Some(0) => Piece::Unreadable(Cause::Padding),
-            Some(_) => match Fragment::parse(page, PAGE_BYTES - at % PAGE_BYTES) {
+            Some(_) if page_bytes < HEADER_BYTES && is_zero(page) => {
+                Piece::Padding { end: page_end }
+            }
+            Some(_) if page_bytes < HEADER_BYTES => Piece::Unreadable(Cause::Padding),
+            // Prometheus ends a page early only where it ends the segment.
+            Some(0) if self.bytes.get(at..).is_some_and(is_zero) => Piece::End,
+            Some(0) => Piece::Unreadable(Cause::Hole),
+            Some(_) => match Fragment::parse(page, page_bytes) {
                 Ok((fragment, sum)) if crc32c::crc32c(fragment.data) == sum => {
                     Piece::Fragment(fragment)
                 }
@@ -206,17 +212,18 @@ impl<'a> SegmentReader<'a> {
         }
     }
 
-    fn finish(&mut self, end: usize) -> Option<Damage> {
+    fn finish(&mut self) -> Option<Damage> {
+        self.at = self.bytes.len();
         let Pending::Record { offset, .. } = self.pending else {
             return None;
         };
         self.pending = Pending::None;
-        self.cut_off(offset, end)
+        self.cut_off(offset)
     }
 
     /// The file ends within the record that begins at `offset`.
-    fn cut_off(&mut self, offset: usize, end: usize) -> Option<Damage> {
-        self.at = end;
+    fn cut_off(&mut self, offset: usize) -> Option<Damage> {
+        self.at = self.bytes.len();
         if self.last {
             self.torn_at = Some(offset as u64);
             return None;
@@ -235,15 +242,27 @@ impl<'a> SegmentReader<'a> {
                     Pending::Record { offset, .. } => offset,
                     _ => start,
                 };
-                return self.cut_off(offset, self.bytes.len());
+                return self.cut_off(offset);
             }
-            None => self.at = self.page_end(start),
+            None => self.at = self.next_page(start),
         }
         Some(self.damage(start, cause))
     }
 
-    /// Searches the rest of the page. Empty fragments are not looked for: their checksum is zero,
-    /// so they would be seen everywhere.
+    /// The next page that is not empty.
+    fn next_page(&self, at: usize) -> usize {
+        let page_end = self.page_end(at);
+        let pages = self.bytes.get(page_end..).unwrap_or(&[]).chunks(PAGE_BYTES);
+        let empty: usize = pages
+            .take_while(|page| is_zero(page))
+            .map(<[u8]>::len)
+            .sum();
+        page_end + empty
+    }
+
+    /// Searches the rest of the page. An empty fragment has the checksum zero and would be seen
+    /// everywhere; it is looked for only where Prometheus has to write one, at the end of a page
+    /// that has room for nothing but a header.
     fn next_fragment(&self, damaged: usize) -> Option<usize> {
         let page_end = self.page_end(damaged);
         let mut search = Search::new();
@@ -252,7 +271,9 @@ impl<'a> SegmentReader<'a> {
             let Ok((fragment, sum)) = Fragment::parse(page, PAGE_BYTES - at % PAGE_BYTES) else {
                 continue;
             };
-            if !fragment.data.is_empty() && search.matches(fragment.data, sum) {
+            let at_end = fragment.part == Part::First && page.len() == HEADER_BYTES;
+            let expected = at_end || !fragment.data.is_empty();
+            if expected && search.matches(fragment.data, sum) {
                 return Some(at);
             }
             if search.is_exhausted() {
