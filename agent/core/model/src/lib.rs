@@ -14,6 +14,7 @@ mod histogram_buckets;
 pub mod labels;
 pub mod matcher;
 pub mod number;
+mod plain_pattern;
 pub mod regexp;
 pub mod sample;
 pub mod target;

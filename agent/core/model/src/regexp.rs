@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
+use crate::plain_pattern::PlainPattern;
+
 /// Compiled programs above this are refused: memory that one expression may take, in bytes.
 const SIZE_LIMIT_BYTES: usize = 16 << 20;
 
@@ -24,8 +26,8 @@ pub struct RegexpError {
 pub struct Regexp {
     pattern: Arc<str>,
     regex: Regex,
-    /// The strings that match, where the expression is nothing but an alternation of literals.
-    literals: Option<Arc<[String]>>,
+    /// Answers in the engine's place, where the expression is that simple.
+    plain: Option<Arc<PlainPattern>>,
 }
 
 impl Regexp {
@@ -39,7 +41,7 @@ impl Regexp {
             });
         }
         let translated = format!("^(?s:{})$", translate(pattern));
-        Self::compile(pattern, &translated, literal_alternatives(pattern))
+        Self::compile(pattern, &translated, PlainPattern::of(pattern))
     }
 
     /// May match anywhere: how templates do it.
@@ -50,7 +52,7 @@ impl Regexp {
     fn compile(
         pattern: &str,
         translated: &str,
-        literals: Option<Vec<String>>,
+        plain: Option<PlainPattern>,
     ) -> Result<Self, RegexpError> {
         let error = |reason: String| RegexpError {
             pattern: shortened(pattern),
@@ -63,7 +65,7 @@ impl Regexp {
         Ok(Regexp {
             pattern: pattern.into(),
             regex,
-            literals: literals.map(Into::into),
+            plain: plain.map(Arc::new),
         })
     }
 
@@ -73,15 +75,18 @@ impl Regexp {
     }
 
     pub fn is_match(&self, text: &str) -> bool {
-        match &self.literals {
-            Some(literals) if literals.len() <= 16 => literals.iter().any(|l| l == text),
-            _ => self.regex.is_match(text),
+        match &self.plain {
+            Some(plain) => plain.matches(text),
+            None => self.regex.is_match(text),
         }
     }
 
-    /// The only strings that match, where that is known: lets a store look them up.
+    /// The only strings that match, ascending, where that is known: lets a store look them up.
     pub fn literals(&self) -> Option<&[String]> {
-        self.literals.as_deref()
+        match self.plain.as_deref() {
+            Some(PlainPattern::Words(words)) => Some(words),
+            _ => None,
+        }
     }
 
     /// What every text begins with that an anchored expression matches, as far as that is plain to
@@ -140,14 +145,6 @@ fn last_line(message: &str) -> String {
         .rfind(|line| !line.trim().is_empty())
         .unwrap_or(message);
     line.trim().trim_start_matches("error: ").to_owned()
-}
-
-fn literal_alternatives(pattern: &str) -> Option<Vec<String>> {
-    let special = |c: char| r"\.+*?()[]{}^$".contains(c);
-    if pattern.is_empty() || pattern.contains(special) {
-        return None;
-    }
-    Some(pattern.split('|').map(str::to_owned).collect())
 }
 
 /// The literals that a pattern without alternatives begins with.
