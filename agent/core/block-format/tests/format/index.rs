@@ -308,3 +308,23 @@ fn a_mislabelled_index_is_read_as_what_it_is() {
     let read = Content::read(&layout.reader(&bytes));
     assert_eq!(read, Ok(Content::of(&series)));
 }
+
+/// Prometheus once wrote chunks of a series that overlap.
+#[test]
+fn chunks_that_overlap_are_read() {
+    let chunk = |min_ms, max_ms, offset| ChunkMeta {
+        min_ms,
+        max_ms,
+        chunk_ref: ChunkRef(offset),
+    };
+    let chunks = vec![
+        chunk(0, 100, 900),
+        chunk(50, 120, 8),
+        chunk(-7, -7, u64::MAX),
+    ];
+    let series = Series::from([(labels(&[("a", "1")]), chunks)]);
+    let bytes = write_version_1(&series);
+    let layout = IndexLayout::open(&bytes).unwrap();
+    let read = Content::read(&layout.reader(&bytes));
+    assert_eq!(read, Ok(Content::of(&series)));
+}
