@@ -15,6 +15,7 @@
 //! read, or a part of it, concerns no other; readers are never disturbed by what is written or
 //! deleted meanwhile. Doesn't know the head, the log, or when it is time for something.
 
+pub mod analyze;
 mod block;
 mod chunks;
 pub mod compact;
@@ -33,6 +34,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 mod ulid;
+pub mod verify;
 pub mod write;
 
 pub use block::Block;
