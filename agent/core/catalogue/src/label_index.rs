@@ -77,6 +77,11 @@ impl LabelIndex {
         found.copied()
     }
 
+    pub(crate) fn has(&self, number: u32) -> bool {
+        let label = self.labels.get(number as usize);
+        label.is_some_and(|label| !label.series.is_empty())
+    }
+
     /// Whether this is the text of a label; never for a number that is not in use.
     pub(crate) fn is(&self, number: u32, name: &str, value: &str) -> bool {
         self.labels.get(number as usize).is_some_and(|label| {
@@ -175,6 +180,9 @@ impl LabelIndex {
         names.dedup();
         for name in names {
             self.forget_free_labels_of(name);
+        }
+        if self.free.len() * 2 > self.labels.len() {
+            self.give_back();
         }
     }
 
@@ -296,6 +304,19 @@ impl LabelIndex {
             entry.remove();
         }
         self.free.push(number);
+    }
+
+    /// Gives the memory back that free numbers at the end take.
+    fn give_back(&mut self) {
+        let last = self.labels.iter().rposition(|l| !l.series.is_empty());
+        let bound = last.map_or(0, |last| last + 1);
+        self.labels.truncate(bound);
+        self.labels.shrink_to_fit();
+        self.free.retain(|&number| (number as usize) < bound);
+        self.free.shrink_to_fit();
+        let labels = &self.labels;
+        self.numbers
+            .shrink_to_fit(|&number| labels[number as usize].hash);
     }
 
     fn forget_free_labels_of(&mut self, name: u32) {

@@ -49,19 +49,18 @@ pub struct Catalogue {
     /// The labels of the series that is being added; before that, those of the last one, which
     /// the next one mostly shares.
     resolved: Vec<Resolved>,
-    /// Counts removals, after which a label's number may mean another label.
+    /// Counts removals.
     removals: u64,
 }
 
 /// The labels that the series of one log record are made of; a series names them by index. It
-/// remembers what the catalogue calls them, so that each is looked up once for all its series. One
-/// table is for one catalogue.
+/// remembers what the catalogue calls them, so that each is looked up once for all its series.
 pub struct LabelTable<'a> {
     labels: Vec<(&'a str, &'a str)>,
     /// The catalogue's number of each label, `UNKNOWN` where it was not needed yet.
     numbers: Vec<u32>,
-    /// The catalogue's count of removals when the numbers were noted.
-    removals: u64,
+    /// The catalogue's stamp when the numbers were noted.
+    stamp: u64,
 }
 
 impl<'a> LabelTable<'a> {
@@ -70,7 +69,7 @@ impl<'a> LabelTable<'a> {
         LabelTable {
             numbers: vec![UNKNOWN; labels.len()],
             labels,
-            removals: 0,
+            stamp: 0,
         }
     }
 }
@@ -112,9 +111,10 @@ impl Catalogue {
         indexes: &[u32],
     ) -> Result<(), InsertError> {
         self.check(id, indexes.len())?;
-        if table.removals != self.removals {
+        let stamp = self.stamp();
+        if table.stamp != stamp {
             table.numbers.fill(UNKNOWN);
-            table.removals = self.removals;
+            table.stamp = stamp;
         }
         self.resolve_indexed(table, indexes)?;
         let labels = &table.labels;
@@ -186,8 +186,7 @@ impl Catalogue {
     /// Name and value of a label by its number, which is one that
     /// [`Catalogue::label_numbers`] gave since the last removal.
     pub fn label(&self, number: u32) -> Option<(&Arc<str>, &Arc<str>)> {
-        let is_known = (number as usize) < self.index.label_bound();
-        is_known.then(|| self.index.text(number))
+        self.index.has(number).then(|| self.index.text(number))
     }
 
     /// Orders two series by their labels, as `Labels: Ord` does; ids not in use come first.
@@ -288,6 +287,12 @@ impl Catalogue {
     /// error; it does not notice every damage, so keep a checksum beside them.
     pub fn import(bytes: &[u8]) -> Result<Self, ImportError> {
         snapshot::import(bytes)
+    }
+
+    /// Changes when a label's number may come to mean another label, and differs from that of any
+    /// other catalogue, as it comes from the secret of its hashes.
+    fn stamp(&self) -> u64 {
+        self.index.hash("", "").wrapping_add(self.removals)
     }
 
     /// What can be told of a new series without looking at its labels.

@@ -8,7 +8,7 @@
 //! come first, block of ids by block. The others need their expression asked about values: about
 //! those of the series that are left, or about all values of the label, whichever are fewer.
 
-use narthex_model::{CancelToken, MatchOp, Matcher};
+use narthex_model::{CancelToken, MatchOp, Matcher, Regexp};
 
 use crate::Canceled;
 use crate::id_list::IdList;
@@ -31,10 +31,13 @@ struct Term<'a> {
     keep: bool,
 }
 
-/// A matcher whose expression has to be asked about values of the label with this name number.
+/// A matcher whose expression has to be asked about values of its label.
 struct Scan<'a> {
     matcher: &'a Matcher,
+    /// The number of the label's name.
     name: u32,
+    /// What the values begin with that the expression fits.
+    prefix: String,
 }
 
 enum Plan<'a> {
@@ -100,7 +103,7 @@ impl<'a> Search<'a> {
         let mut lists = Vec::new();
         for &label in self.index.labels_of(scan.name) {
             self.watch.step()?;
-            if scan.matcher.matches(self.index.value(label)) == keep {
+            if scan.is_met_by(self.index.value(label)) == keep {
                 lists.push(self.index.series(label));
             }
         }
@@ -192,7 +195,7 @@ impl<'a> Search<'a> {
             let meets = match labels.next() {
                 None => without_label,
                 Some(&label) => *answers[label as usize]
-                    .get_or_insert_with(|| scan.matcher.matches(self.index.value(label))),
+                    .get_or_insert_with(|| scan.is_met_by(self.index.value(label))),
             };
             if meets {
                 left.push(id);
@@ -200,6 +203,16 @@ impl<'a> Search<'a> {
         }
         *ids = left;
         Ok(())
+    }
+}
+
+impl Scan<'_> {
+    fn is_met_by(&self, value: &str) -> bool {
+        if value.starts_with(&self.prefix) {
+            self.matcher.matches(value)
+        } else {
+            self.matcher.op == MatchOp::NotRegex
+        }
     }
 }
 
@@ -262,13 +275,18 @@ impl Watch<'_> {
 }
 
 fn plan<'a>(index: &'a LabelIndex, matcher: &'a Matcher) -> Plan<'a> {
-    let Some(name) = index.find_name(&matcher.name) else {
-        return match matcher.matches_empty() {
-            true => Plan::Everything,
-            false => Plan::Nothing,
-        };
+    let everything_or_nothing = |everything| match everything {
+        true => Plan::Everything,
+        false => Plan::Nothing,
     };
     let keep = matches!(matcher.op, MatchOp::Equal | MatchOp::Regex);
+    let Some(name) = index.find_name(&matcher.name) else {
+        return everything_or_nothing(matcher.matches_empty());
+    };
+    // What dashboards ask for when all of something is chosen.
+    if matcher.regexp().is_some() && &*matcher.value == ".*" {
+        return everything_or_nothing(keep);
+    }
     let lists = match (matcher.regexp(), &*matcher.value) {
         (None, "") => None,
         (None, value) => Some(look_up(index, &matcher.name, [value])),
@@ -278,10 +296,13 @@ fn plan<'a>(index: &'a LabelIndex, matcher: &'a Matcher) -> Plan<'a> {
             .map(|words| look_up(index, &matcher.name, words.iter().map(String::as_str))),
     };
     match lists {
-        None => Plan::Scan(Scan { matcher, name }),
+        None => Plan::Scan(Scan {
+            matcher,
+            name,
+            prefix: matcher.regexp().map_or(String::new(), Regexp::prefix),
+        }),
         Some(lists) if !lists.is_empty() => Plan::Lists(Term { lists, keep }),
-        Some(_) if keep => Plan::Nothing,
-        Some(_) => Plan::Everything,
+        Some(_) => everything_or_nothing(!keep),
     }
 }
 

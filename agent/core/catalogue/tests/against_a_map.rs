@@ -48,7 +48,7 @@ fn matcher() -> impl Strategy<Value = Matcher> {
     let names = prop_oneof![prop::sample::select(&NAMES), Just("other")];
     let values = prop_oneof![
         4 => prop::sample::select(&VALUES),
-        4 => prop::sample::select(&[".*", ".+", "a|b", "up.*", "a|", "(a|b)b?", ".*_total", "|", "none"]),
+        4 => prop::sample::select(&[".*", ".+", "a|b", "up.*", "u(p|q)_?t*.*", "a|", "(a|b)b?", ".*_total", "|", "none"]),
     ];
     let ops = [
         MatchOp::Equal,
@@ -88,6 +88,7 @@ fn place_in_table(name: &str, value: &str) -> u32 {
     (name * VALUES.len() + value) as u32
 }
 
+/// The table lives through removals and through the change of the catalogue.
 fn apply(catalogue: &mut Catalogue, model: &mut Model, step: Step, table: &mut LabelTable<'_>) {
     match step {
         Step::Insert(id, labels) => {
@@ -113,7 +114,6 @@ fn apply(catalogue: &mut Catalogue, model: &mut Model, step: Step, table: &mut L
             let mut bytes = Vec::new();
             catalogue.export(&mut bytes).unwrap();
             *catalogue = Catalogue::import(&bytes).unwrap();
-            *table = self::table();
         }
     }
 }
@@ -194,7 +194,7 @@ fn check_figures(catalogue: &Catalogue, model: &Model, limit: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn answers_as_a_map_does(
         steps in prop::collection::vec(step(), 0..80),

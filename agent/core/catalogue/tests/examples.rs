@@ -34,7 +34,8 @@ fn search(catalogue: &Catalogue, matchers: &[(&str, MatchOp, &str)]) -> Vec<u32>
         .collect();
     let found = catalogue.matching(&matchers, &CancelToken::default());
     let found = found.unwrap();
-    let ids = 0..catalogue.series_count() as u32;
+    // No series of these tests has a higher id.
+    let ids = 0..200_000;
     let expected = ids.filter(|&id| catalogue.matches(id, &matchers));
     assert!(found.iter().copied().eq(expected), "{matchers:?}");
     found
@@ -79,6 +80,45 @@ fn finds_series_of_many_targets() {
         (&[("env", NotRegex, "prod|test")], 0),
     ] {
         assert_eq!(search(&catalogue, matchers).len(), count, "{matchers:?}");
+    }
+}
+
+#[test]
+fn ids_come_back_for_other_labels() {
+    use MatchOp::{Equal, NotEqual, Regex};
+    let mut catalogue = fleet(800);
+    let removed: Vec<u32> = (0..80_000)
+        .filter(|id| id % 3 == 1 || *id > 60_000)
+        .collect();
+    catalogue.remove(&removed);
+    let old = search(&catalogue, &[("job", Equal, "node")]);
+    assert_eq!(old.len(), 80_000 - removed.len());
+    for &id in removed.iter().rev().filter(|id| **id % 2 == 0) {
+        let (instance, shard) = (format!("host-{}:9100", id % 70), id.to_string());
+        let labels = [
+            ("__name__", "shard_size"),
+            ("instance", instance.as_str()),
+            ("shard", shard.as_str()),
+        ];
+        catalogue.insert(id, &Labels::from_pairs(labels)).unwrap();
+    }
+    assert_eq!(search(&catalogue, &[("job", Equal, "node")]), old);
+    let new = search(&catalogue, &[("shard", Regex, "1.*")]);
+    assert_eq!(
+        search(&catalogue, &[("shard", NotEqual, "")]).len() + old.len(),
+        catalogue.series_count()
+    );
+    let (first, third) = (new[0], new[2]);
+    catalogue.remove(&[first, third]);
+    let left = search(&catalogue, &[("shard", Regex, "1.*")]);
+    let expected = new.into_iter().filter(|id| ![first, third].contains(id));
+    assert!(left.into_iter().eq(expected));
+    for instance in ["host-7:9100", "host-69:9100", "host-500:9100"] {
+        search(&catalogue, &[("instance", Equal, instance)]);
+        search(
+            &catalogue,
+            &[("instance", NotEqual, instance), ("env", Equal, "")],
+        );
     }
 }
 
