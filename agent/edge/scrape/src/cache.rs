@@ -63,6 +63,11 @@ struct Pass {
 }
 
 impl SeriesCache {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A new scrape begins: nothing has been seen in it.
     pub(crate) fn begin(&mut self) {
         let known = self.entries.len();

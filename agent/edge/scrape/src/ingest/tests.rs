@@ -1,16 +1,17 @@
 //! What becomes of the samples of one scrape.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
 
 use narthex_model::family::Metadata;
 use narthex_model::{
-    CancelToken, METRIC_NAME, Metric, MetricType, MetricValue, Regexp, is_stale_nan,
+    CancelToken, Histogram, METRIC_NAME, Metric, MetricType, MetricValue, Regexp, is_stale_nan,
 };
 use narthex_relabel::Action;
 use narthex_storage::memory::MemoryStore;
-use narthex_storage::{Column, Queryable, SelectQuery};
+use narthex_storage::{Column, CommitError, CommitReport, Queryable, SelectQuery};
 
 /// All samples of a store, a line each: `name{labels} @time value`.
 pub(crate) fn dump(store: &MemoryStore) -> Vec<String> {
@@ -48,6 +49,106 @@ pub(crate) fn dump(store: &MemoryStore) -> Vec<String> {
     lines
 }
 
+/// A store that forgets references when told to, and shows exemplars and metadata.
+#[derive(Default)]
+struct Watched {
+    store: MemoryStore,
+    /// References are those of the store below, combined with this.
+    generation: AtomicU64,
+    heard: Mutex<Vec<String>>,
+}
+
+struct WatchedAppender<'a> {
+    inner: Box<dyn Appender + 'a>,
+    watched: &'a Watched,
+    generation: u64,
+}
+
+impl Watched {
+    fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+}
+
+impl Appendable for Watched {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(WatchedAppender {
+            inner: self.store.appender(),
+            watched: self,
+            generation: self.generation.load(Ordering::Relaxed),
+        })
+    }
+}
+
+impl Appender for WatchedAppender<'_> {
+    fn append(
+        &mut self,
+        labels: &Labels,
+        timestamp_ms: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        let series = self.inner.append(labels, timestamp_ms, value)?;
+        Ok(SeriesRef(series.0 ^ self.generation))
+    }
+
+    fn append_known(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        let series = SeriesRef(series.0 ^ self.generation);
+        self.inner.append_known(series, timestamp_ms, value)
+    }
+
+    fn append_histogram(
+        &mut self,
+        labels: &Labels,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+    ) -> Result<SeriesRef, AppendError> {
+        self.inner.append_histogram(labels, timestamp_ms, histogram)
+    }
+
+    fn append_known_histogram(
+        &mut self,
+        series: SeriesRef,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+    ) -> Result<(), AppendError> {
+        self.inner
+            .append_known_histogram(series, timestamp_ms, histogram)
+    }
+
+    fn append_exemplar(&mut self, _: SeriesRef, exemplar: &Exemplar) -> Result<(), AppendError> {
+        let Exemplar {
+            labels,
+            value,
+            timestamp_ms,
+        } = exemplar;
+        let heard = format!("{labels} {value} @{timestamp_ms}");
+        self.watched.heard.lock().unwrap().push(heard);
+        if *value < 0.0 {
+            return Err(AppendError::OutOfOrder);
+        }
+        Ok(())
+    }
+
+    fn set_metadata(&mut self, family: &str, metadata: &Metadata) {
+        let kind = metadata.kind.as_str();
+        let heard = format!("{family} is {kind}: {}", metadata.help);
+        self.watched.heard.lock().unwrap().push(heard);
+    }
+
+    fn commit(self: Box<Self>) -> Result<CommitReport, CommitError> {
+        self.inner.commit()
+    }
+}
+
 fn rules() -> Rules {
     Rules {
         honor_labels: false,
@@ -60,7 +161,7 @@ fn rules() -> Rules {
 }
 
 struct Target {
-    store: MemoryStore,
+    watched: Watched,
     memory: Memory,
     metadata: MetadataCache,
     rules: Rules,
@@ -70,7 +171,7 @@ struct Target {
 impl Target {
     fn new(rules: Rules) -> Self {
         Target {
-            store: MemoryStore::default(),
+            watched: Watched::default(),
             memory: Memory::default(),
             metadata: MetadataCache::new(Arc::default()),
             rules,
@@ -80,14 +181,17 @@ impl Target {
 
     /// One scrape without its report.
     fn scrape(&mut self, time_ms: i64, body: &str) -> Result<Counts, String> {
+        self.scrape_as(Format::Text, time_ms, body)
+    }
+
+    fn scrape_as(&mut self, format: Format, time_ms: i64, body: &str) -> Result<Counts, String> {
         let body = body.as_bytes().to_vec();
-        let format = Format::Text;
         self.take(time_ms, &Answer::Page { format, body })
     }
 
     fn take(&mut self, time_ms: i64, answer: &Answer) -> Result<Counts, String> {
         let mut batch = Batch::new(
-            &self.store,
+            &self.watched,
             &mut self.memory,
             &self.rules,
             &self.labels,
@@ -147,7 +251,7 @@ fn labels_are_joined_as_configured() {
     ] {
         let mut target = Target::new(rules);
         let counts = target.scrape(1000, body).unwrap();
-        assert_eq!(dump(&target.store), [expected], "{body}");
+        assert_eq!(dump(&target.watched.store), [expected], "{body}");
         assert_eq!((counts.scraped, counts.kept, counts.added), (1, 1, 1));
     }
 }
@@ -175,7 +279,7 @@ fn metric_relabelling_drops_and_renames() {
         assert_eq!((counts.scraped, counts.kept, counts.added), (2, 1, added));
     }
     assert_eq!(
-        dump(&target.store),
+        dump(&target.watched.store),
         ["new{i=\"t\"} @1000 2", "new{i=\"t\"} @2000 2"]
     );
 
@@ -196,7 +300,7 @@ fn series_become_stale_when_they_vanish_and_when_a_scrape_fails() {
     target.scrape(4000, "").unwrap();
     target.scrape(5000, "a 5").unwrap();
     assert_eq!(
-        dump(&target.store),
+        dump(&target.watched.store),
         [
             "a{i=\"t\"} @1000 1",
             "a{i=\"t\"} @2000 stale",
@@ -224,7 +328,7 @@ fn changed_rules_end_the_series_that_they_rename() {
     target.memory.series.forget_raw();
     target.scrape(2000, "a{i=\"x\"} 2").unwrap();
     assert_eq!(
-        dump(&target.store),
+        dump(&target.watched.store),
         [
             "a{exported_i=\"x\", i=\"t\"} @1000 1",
             "a{exported_i=\"x\", i=\"t\"} @2000 stale",
@@ -245,7 +349,7 @@ fn own_timestamps_are_stale_only_if_tracked() {
         });
         target.scrape(1000, "a 1 900").unwrap();
         target.scrape(2000, "").unwrap();
-        assert_eq!(dump(&target.store), expected);
+        assert_eq!(dump(&target.watched.store), expected);
     }
 }
 
@@ -264,7 +368,7 @@ fn samples_that_don_t_fit_are_counted() {
         (1, 1, 0)
     );
     assert_eq!(
-        dump(&target.store),
+        dump(&target.watched.store),
         [
             "a{i=\"t\"} @1000 1".to_owned(),
             "a{i=\"t\"} @2000 3".to_owned(),
@@ -317,7 +421,7 @@ fn limits_fail_the_scrape() {
         target.scrape(1000, "a 1").unwrap();
         assert_eq!(target.scrape(2000, body), Err(error.to_owned()));
         assert_eq!(
-            dump(&target.store),
+            dump(&target.watched.store),
             ["a{i=\"t\"} @1000 1", "a{i=\"t\"} @2000 stale"]
         );
     }
@@ -381,7 +485,7 @@ fn families_go_the_same_way() {
     assert_eq!((counts.scraped, counts.added), (4, 4));
     assert_eq!(target.take(2000, &answer).unwrap().added, 0);
     target.take(3000, &Answer::Families(Vec::new())).unwrap();
-    let lines = dump(&target.store);
+    let lines = dump(&target.watched.store);
     assert_eq!(
         lines[..3],
         [
@@ -402,7 +506,7 @@ fn reports_tell_of_the_scrape_and_end_with_the_target() {
     let mut target = Target::new(rules());
     target.scrape(1000, "a 1").unwrap();
     let mut batch = Batch::new(
-        &target.store,
+        &target.watched,
         &mut target.memory,
         &target.rules,
         &target.labels,
@@ -425,7 +529,7 @@ fn reports_tell_of_the_scrape_and_end_with_the_target() {
     });
     batch.commit().unwrap();
     let mut batch = Batch::new(
-        &target.store,
+        &target.watched,
         &mut target.memory,
         &target.rules,
         &target.labels,
@@ -433,7 +537,7 @@ fn reports_tell_of_the_scrape_and_end_with_the_target() {
     );
     batch.end_all();
     batch.commit().unwrap();
-    let lines = dump(&target.store);
+    let lines = dump(&target.watched.store);
     for (name, value) in [
         ("a", "1"),
         ("up", "1"),
@@ -455,4 +559,176 @@ fn reports_tell_of_the_scrape_and_end_with_the_target() {
         );
     }
     assert_eq!(lines.len(), 18);
+}
+
+#[test]
+fn a_series_that_the_store_forgot_goes_on_by_its_labels() {
+    let histogram = MetricFamily {
+        name: "f".to_owned(),
+        metadata: Metadata::default(),
+        metrics: vec![Metric {
+            labels: Labels::from_pairs([("b", "c")]),
+            value: MetricValue::Summary {
+                quantiles: vec![(0.5, 1.0)],
+                sum: 2.0,
+                count: 3.0,
+            },
+            timestamp_ms: None,
+        }],
+    };
+    let page = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\na 1\na{} 2\n";
+    let body = page.as_bytes().to_vec();
+    for (answer, added, duplicates) in [
+        (Answer::Families(vec![histogram]), 3, 0),
+        (
+            Answer::Page {
+                format: Format::Text,
+                body,
+            },
+            2,
+            1,
+        ),
+    ] {
+        let mut target = Target::new(rules());
+        for time_ms in 1..=4 {
+            if time_ms == 3 {
+                target.watched.forget();
+            }
+            let counts = target.take(1000 * time_ms, &answer).unwrap();
+            let expected = if time_ms == 1 { added } else { 0 };
+            assert_eq!((counts.added, counts.duplicates), (expected, duplicates));
+        }
+        let lines = dump(&target.watched.store);
+        assert_eq!(lines.len() as u64, 4 * added, "{lines:?}");
+        // Those that were forgotten while they are gone have no marker to get.
+        target.watched.forget();
+        target.scrape(5000, "").unwrap();
+        assert_eq!(dump(&target.watched.store), lines);
+    }
+}
+
+#[test]
+fn the_order_of_a_page_is_nothing_to_rely_on() {
+    let mut target = Target::new(rules());
+    let mut expected = Vec::new();
+    for (scrape, page) in ["abcd", "dbac", "ca", "xacyb", "bb", ""].iter().enumerate() {
+        let time_ms = 1000 * (scrape as i64 + 1);
+        let body: String = page
+            .chars()
+            .map(|name| format!("{name} {scrape}\n"))
+            .collect();
+        target.scrape(time_ms, &body).unwrap();
+        let mut names: Vec<char> = page.chars().collect();
+        names.dedup();
+        expected.extend(
+            names
+                .iter()
+                .map(|name| format!("{name}{{i=\"t\"}} @{time_ms} {scrape}")),
+        );
+    }
+    for (name, time_ms) in [
+        ('b', 3),
+        ('d', 3),
+        ('a', 5),
+        ('c', 5),
+        ('x', 5),
+        ('y', 5),
+        ('b', 6),
+    ] {
+        expected.push(format!("{name}{{i=\"t\"}} @{time_ms}000 stale"));
+    }
+    expected.sort();
+    assert_eq!(dump(&target.watched.store), expected);
+}
+
+#[test]
+fn a_series_that_takes_up_its_own_timestamps_ends_as_the_target_s() {
+    let mut target = Target::new(rules());
+    target.scrape(1000, "a 1").unwrap();
+    target.scrape(2000, "a 2 1500").unwrap();
+    target.scrape(3000, "a 3 2500").unwrap();
+    assert_eq!(
+        dump(&target.watched.store),
+        [
+            "a{i=\"t\"} @1000 1",
+            "a{i=\"t\"} @1500 2",
+            "a{i=\"t\"} @2000 stale",
+            "a{i=\"t\"} @2500 3",
+        ]
+    );
+}
+
+#[test]
+fn exemplars_go_with_their_samples() {
+    let long = "ü".repeat(EXEMPLAR_LABELS_CHARS - 1);
+    let mut target = Target::new(rules());
+    let body = format!(
+        "a_total 1 # {{t=\"x\"}} 0.5 1.25\n\
+         b_total 1 5.5 # {{}} 0.5\n\
+         c_total 1 # {{t=\"{long}\"}} 1\n\
+         d_total 1 # {{tt=\"{long}\"}} 1\n\
+         e_total 1 # {{t=\"late\"}} -1\n\
+         # EOF\n"
+    );
+    for time_ms in [6000, 7000] {
+        let counts = target
+            .scrape_as(Format::OpenMetrics, time_ms, &body)
+            .unwrap();
+        assert_eq!((counts.scraped, counts.exemplars_out_of_order), (5, 1));
+        assert_eq!(
+            target.watched.heard(),
+            [
+                "{t=\"x\"} 0.5 @1250".to_owned(),
+                "{} 0.5 @5500".to_owned(),
+                format!("{{t=\"{long}\"}} 1 @{time_ms}"),
+                format!("{{t=\"late\"}} -1 @{time_ms}"),
+            ]
+        );
+    }
+}
+
+#[test]
+fn the_store_hears_of_metadata_that_is_new_or_has_changed() {
+    let mut target = Target::new(rules());
+    let page =
+        |help: &str| format!("# HELP a {help}\n# TYPE a gauge\na 1\n# TYPE b counter\nb 1\n");
+    for (body, failed, heard) in [
+        (page("text") + "!", true, &[][..]),
+        (page("text"), false, &["a is gauge: text", "b is counter: "]),
+        (page("text"), false, &[]),
+        (page("other"), false, &["a is gauge: other"]),
+        (String::new(), false, &[]),
+    ] {
+        assert_eq!(target.scrape(1000, &body).is_err(), failed);
+        assert_eq!(target.watched.heard(), heard);
+    }
+    let family = |help: &str| MetricFamily {
+        name: "f".to_owned(),
+        metadata: Metadata {
+            help: help.to_owned(),
+            ..Metadata::default()
+        },
+        metrics: Vec::new(),
+    };
+    for (help, heard) in [
+        ("text", &["f is unknown: text"][..]),
+        ("text", &[]),
+        ("other", &["f is unknown: other"]),
+    ] {
+        let answer = Answer::Families(vec![family(help)]);
+        target.take(1000, &answer).unwrap();
+        assert_eq!(target.watched.heard(), heard);
+    }
+}
+
+#[test]
+fn a_failing_target_does_not_fill_the_memory() {
+    let mut target = Target::new(rules());
+    for scrape in 0..20 {
+        let lines = (0..400).map(|i| format!("a{{n=\"{scrape}-{i}\"}} 1\n"));
+        let body = lines.collect::<String>() + "!";
+        target.scrape(scrape, &body).unwrap_err();
+        let emptied_after = target.memory.series.len();
+        assert!(emptied_after <= 1400, "{emptied_after}");
+    }
 }
