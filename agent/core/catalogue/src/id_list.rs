@@ -4,10 +4,9 @@
 //! one run, and one run takes no memory of its own. A few runs are a plain list. From there on ids
 //! are cut into blocks of 65 536, each a list of runs or, where that would be larger, a bitmap; so
 //! a change in the middle moves 8 KiB at most.
-//!
-//! Runs are ascending and never touch: two neighbours are in one run.
 
 use crate::id_set::{self, Bits, IdSet, block_of, id_in};
+use crate::runs::{Number, Run, add};
 use crate::tight;
 
 /// A bitmap is as large as this many runs.
@@ -18,13 +17,6 @@ pub(crate) enum IdList {
     One(Run<u32>),
     Few(Vec<Run<u32>>),
     Blocks(Box<Blocks>),
-}
-
-/// The ids from `first` to `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run<T> {
-    pub(crate) first: T,
-    pub(crate) last: T,
 }
 
 #[derive(Debug, Default)]
@@ -335,61 +327,6 @@ impl Block {
             }
         }
     }
-}
-
-/// Ids and their places in blocks.
-trait Number: Copy + Ord {
-    fn follows(self, before: Self) -> bool;
-}
-
-impl Number for u32 {
-    fn follows(self, before: u32) -> bool {
-        before.checked_add(1) == Some(self)
-    }
-}
-
-impl Number for u16 {
-    fn follows(self, before: u16) -> bool {
-        before.checked_add(1) == Some(self)
-    }
-}
-
-/// Adds a number to ascending runs; false if it was there.
-fn add<T: Number>(runs: &mut Vec<Run<T>>, number: T) -> bool {
-    let single = Run {
-        first: number,
-        last: number,
-    };
-    match runs.last_mut() {
-        Some(run) if number.follows(run.last) => {
-            run.last = number;
-            return true;
-        }
-        Some(run) if number <= run.last => {}
-        _ => {
-            tight::push(runs, single);
-            return true;
-        }
-    }
-    let at = runs.partition_point(|run| run.last < number);
-    if runs[at].first <= number {
-        return false;
-    }
-    let joins_before = at > 0 && number.follows(runs[at - 1].last);
-    let joins_after = runs[at].first.follows(number);
-    match (joins_before, joins_after) {
-        (true, true) => {
-            runs[at - 1].last = runs[at].last;
-            runs.remove(at);
-        }
-        (true, false) => runs[at - 1].last = number,
-        (false, true) => runs[at].first = number,
-        (false, false) => {
-            tight::reserve_one(runs);
-            runs.insert(at, single);
-        }
-    }
-    true
 }
 
 /// Up to how many runs a plain list takes less memory than blocks.

@@ -16,6 +16,7 @@ mod id_set;
 mod label_index;
 mod label_sets;
 mod matching;
+mod runs;
 mod set_table;
 mod snapshot;
 mod sorting;
