@@ -1,19 +1,17 @@
-//! What encoding and decoding cost, printed: `cargo test --release -p narthex-chunk --test timing
-//! -- --ignored --nocapture`. What comes back is compared, so a fast wrong answer fails.
-
-mod support;
+//! What encoding and decoding cost, printed: `cargo test --release -p narthex-chunk --test chunks
+//! timing -- --ignored --nocapture`. What comes back is compared, so a fast wrong answer fails.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::columns::{Kind, MIX, Random, column};
 use narthex_chunk::{
     ChunkLimits, Encoding, XorEncoder, XorState, decode_floats, decode_histograms,
     encode_histograms,
 };
 use narthex_model::Histogram;
 use narthex_model::histogram::Span;
-use support::{Kind, MIX, Random, column};
 
 const COLUMNS: usize = 200;
 
