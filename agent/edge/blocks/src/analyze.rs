@@ -2,6 +2,7 @@
 //! are. The figures of `promtool tsdb analyze`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use narthex_block_format::{ReadError, SeriesEntry};
 use narthex_chunk::{Encoding, sample_count};
@@ -87,8 +88,8 @@ impl Count {
             }
         }
         for symbol in self.pairs.keys().flat_map(|(name, value)| [*name, *value]) {
-            if !self.texts.contains_key(&symbol) {
-                self.texts.insert(symbol, index.symbol(symbol)?.to_owned());
+            if let Entry::Vacant(missing) = self.texts.entry(symbol) {
+                missing.insert(index.symbol(symbol)?.to_owned());
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use narthex_chunk::{Encoding, sample_count};
 use narthex_storage::{Column, Series};
 
 use crate::merge::{self, Grouped, Labelled};
-use crate::select::{BlockSeries, Buffers};
+use crate::series::{BlockSeries, Buffers};
 use crate::write::{BlockWriter, NewBlock, Pace, go_on, write_with};
 use crate::{Block, Error, Metrics, Ulid, WriteOptions, new_ulid};
 

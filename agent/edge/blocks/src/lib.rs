@@ -22,18 +22,22 @@ pub mod compact;
 mod delete;
 pub mod error;
 mod folder;
+pub mod list;
 pub mod merge;
 pub mod metrics;
 pub mod plan;
+mod query;
 pub mod repair;
 pub mod retention;
 mod segments;
 mod select;
+mod series;
 pub mod set;
 mod spool;
 #[cfg(test)]
 mod tests;
 mod ulid;
+mod upkeep;
 pub mod verify;
 pub mod write;
 

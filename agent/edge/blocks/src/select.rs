@@ -1,18 +1,16 @@
-//! Reading one block: series by matchers, labels, and the samples of a series chunk by chunk.
+//! Reading one block: which series meet matchers, and what labels they have.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use narthex_block_format::{
     ChunkMeta, ChunkRef, IndexReader, Interval, ReadError, SeriesEntry, Tombstones, matching,
 };
-use narthex_chunk::{Encoding, decode_floats, decode_histograms};
-use narthex_model::{CancelToken, Histogram, Label, Labels, Matcher};
-use narthex_storage::{Column, LabelQuery, SelectQuery, Series, StorageError};
+use narthex_model::{CancelToken, Label, Labels, Matcher};
+use narthex_storage::{LabelQuery, SelectQuery, Series, StorageError};
 
 use crate::block::SymbolCache;
-use crate::merge::{Labelled, without_hint};
+use crate::series::BlockSeries;
 use crate::{Block, Error, folder, merge};
 
 /// So many series are read between two looks at whether to go on.
@@ -395,208 +393,6 @@ impl Iterator for BlockStream {
             }
             self.rest = self.reader.read(self.references.next()?);
             self.rest.reverse();
-        }
-    }
-}
-
-/// A series of a block, or a part of it. Its chunks do not overlap.
-pub(crate) struct BlockSeries {
-    block: Arc<Block>,
-    labels: Labels,
-    chunks: Box<[ChunkMeta]>,
-    /// Both inclusive.
-    range_ms: (i64, i64),
-    /// Ascending; none if nothing of the series is deleted.
-    deleted: Option<Box<[Interval]>>,
-}
-
-impl Labelled for BlockSeries {
-    fn label_set(&self) -> &Labels {
-        &self.labels
-    }
-}
-
-impl Series for BlockSeries {
-    fn labels(&self) -> &Labels {
-        &self.labels
-    }
-
-    fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        let mut buffers = BUFFERS.take();
-        let mut continues = true;
-        for chunk in &self.chunks {
-            self.visit_chunk(chunk, &mut continues, &mut buffers, visit);
-        }
-        buffers.clear();
-        BUFFERS.set(buffers);
-        Ok(())
-    }
-
-    fn time_range_ms(&self) -> Option<(i64, i64)> {
-        let first_ms = self.chunks.first()?.min_ms.max(self.range_ms.0);
-        Some((first_ms, self.chunks.last()?.max_ms.min(self.range_ms.1)))
-    }
-}
-
-impl BlockSeries {
-    pub(crate) fn block(&self) -> &Arc<Block> {
-        &self.block
-    }
-
-    pub(crate) fn chunks(&self) -> &[ChunkMeta] {
-        &self.chunks
-    }
-
-    /// Whether all samples of a chunk are wanted, as far as is known without reading it.
-    pub(crate) fn wants_all_of(&self, chunk: &ChunkMeta) -> bool {
-        let inside = self.range_ms.0 <= chunk.min_ms && chunk.max_ms <= self.range_ms.1;
-        let is_hit = |gap: &Interval| gap.min_ms <= chunk.max_ms && chunk.min_ms <= gap.max_ms;
-        inside && !self.deleted.iter().flatten().any(is_hit)
-    }
-
-    /// Visits the wanted samples of one chunk. One that cannot be read is reported and passed over.
-    /// `continues` tells whether the sample visited last is the one before the chunk's first.
-    pub(crate) fn visit_chunk(
-        &self,
-        chunk: &ChunkMeta,
-        continues: &mut bool,
-        buffers: &mut Buffers,
-        visit: &mut dyn FnMut(Column<'_>),
-    ) {
-        if self.is_deleted(chunk) {
-            *continues = false;
-            return;
-        }
-        if let Err(error) = self.decode(chunk, buffers) {
-            self.block.report_damage(None, chunk.chunk_ref, &error);
-            *continues = false;
-            return;
-        }
-        if self.wants_all_of(chunk) {
-            buffers.visit(0..buffers.times_ms.len(), *continues, visit);
-            *continues = true;
-            return;
-        }
-        let mut seen = 0;
-        for wanted in self.wanted_spans() {
-            let times = &buffers.times_ms;
-            let start = times.partition_point(|time_ms| *time_ms < wanted.min_ms);
-            let end = times.partition_point(|time_ms| *time_ms <= wanted.max_ms);
-            if start < end {
-                buffers.visit(start..end, *continues && start == seen, visit);
-                *continues = true;
-                seen = end;
-            }
-        }
-        *continues &= seen == buffers.times_ms.len();
-    }
-
-    fn decode(&self, chunk: &ChunkMeta, buffers: &mut Buffers) -> Result<(), Error> {
-        let raw = self.block.chunk(chunk.chunk_ref)?;
-        buffers.decode(raw.encoding, raw.data).map_err(|problem| {
-            let path = folder::segment_path(self.block.path(), chunk.chunk_ref.segment());
-            Error::block(&path)(problem)
-        })
-    }
-
-    fn is_deleted(&self, chunk: &ChunkMeta) -> bool {
-        let covers = |gap: &Interval| gap.min_ms <= chunk.min_ms && chunk.max_ms <= gap.max_ms;
-        self.deleted.iter().flatten().any(covers)
-    }
-
-    /// The range without what is deleted, ascending.
-    fn wanted_spans(&self) -> impl Iterator<Item = Interval> {
-        let (start_ms, end_ms) = self.range_ms;
-        let gaps = self.deleted.iter().flatten().copied();
-        // A last gap without end closes the last span.
-        let end = Interval {
-            min_ms: end_ms.saturating_add(1),
-            max_ms: i64::MAX,
-        };
-        let mut from = Some(start_ms);
-        gaps.chain([end]).filter_map(move |gap| {
-            let first_ms = from?;
-            let max_ms = if gap.min_ms > end_ms {
-                end_ms
-            } else {
-                gap.min_ms.checked_sub(1)?
-            };
-            from = gap.max_ms.checked_add(1).map(|next| next.max(first_ms));
-            (first_ms <= max_ms).then_some(Interval {
-                min_ms: first_ms,
-                max_ms,
-            })
-        })
-    }
-}
-
-thread_local! {
-    /// Taken by the one who reads; a visit within a visit gets new ones.
-    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers::new()) };
-}
-
-/// Columns of one chunk, used again for the next one.
-#[derive(Default)]
-pub(crate) struct Buffers {
-    times_ms: Vec<i64>,
-    floats: Vec<f64>,
-    histograms: Vec<Arc<Histogram>>,
-}
-
-impl Buffers {
-    const fn new() -> Self {
-        Buffers {
-            times_ms: Vec::new(),
-            floats: Vec::new(),
-            histograms: Vec::new(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.times_ms.clear();
-        self.floats.clear();
-        self.histograms.clear();
-    }
-
-    fn decode(&mut self, code: u8, data: &[u8]) -> Result<(), narthex_chunk::ChunkError> {
-        self.clear();
-        let encoding = Encoding::from_code(code)?;
-        if encoding.is_floats() {
-            decode_floats(encoding, data, &mut self.times_ms, &mut self.floats)
-        } else {
-            decode_histograms(encoding, data, &mut self.times_ms, &mut self.histograms)
-        }
-    }
-
-    /// `continues`: the first sample's predecessor is the one that it was written after.
-    fn visit(
-        &mut self,
-        range: std::ops::Range<usize>,
-        continues: bool,
-        visit: &mut dyn FnMut(Column<'_>),
-    ) {
-        if range.is_empty() {
-            return;
-        }
-        let timestamps_ms = self.times_ms.get(range.clone()).unwrap_or_default();
-        if let Some(values) = self
-            .floats
-            .get(range.clone())
-            .filter(|floats| !floats.is_empty())
-        {
-            return visit(Column::Floats {
-                timestamps_ms,
-                values,
-            });
-        }
-        if let Some(values) = self.histograms.get_mut(range) {
-            if let (false, Some(first)) = (continues, values.first_mut()) {
-                *first = without_hint(first);
-            }
-            visit(Column::Histograms {
-                timestamps_ms,
-                values,
-            });
         }
     }
 }

@@ -28,7 +28,7 @@ impl Verified {
         self.problems.is_empty()
     }
 
-    fn problem(&mut self, problem: impl ToString) {
+    fn problem(&mut self, problem: &dyn ToString) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem.to_string());
         } else {
@@ -44,7 +44,7 @@ pub fn verify(block: &Block, pace: crate::Pace<'_>) -> Result<Verified, Error> {
     let mut pairs = BTreeMap::new();
     check_series(block, &mut verified, &mut pairs, pace)?;
     if let Err(error) = check_postings(block, &mut verified, &pairs) {
-        verified.problem(Error::block(&block.index_path())(error));
+        verified.problem(&Error::block(&block.index_path())(error));
     }
     check_meta(block, &mut verified);
     Ok(verified)
@@ -54,10 +54,10 @@ fn check_segments(block: &Block, verified: &mut Verified) {
     for (number, segment) in (0..).zip(block.segments()) {
         let path = folder::segment_path(block.path(), number);
         match segment {
-            None => verified.problem(Error::block(&path)(crate::Problem::NoSegment(number + 1))),
+            None => verified.problem(&Error::block(&path)(crate::Problem::NoSegment(number + 1))),
             Some(bytes) => {
                 for error in segment::walk(bytes).filter_map(Result::err) {
-                    verified.problem(Error::block(&path)(error));
+                    verified.problem(&Error::block(&path)(error));
                 }
             }
         }
@@ -87,12 +87,12 @@ fn check_series(
         let labels = match labels {
             Ok(labels) => labels,
             Err(error) => {
-                verified.problem(Error::block(&path)(error));
+                verified.problem(&Error::block(&path)(error));
                 continue;
             }
         };
         if verified.series > 1 && previous >= labels {
-            verified.problem(format!(
+            verified.problem(&format!(
                 "{}: series {series} is not in the order of labels",
                 path.display()
             ));
@@ -144,7 +144,7 @@ fn check_chunks(
     for meta in chunks {
         verified.chunks += 1;
         if let Err(error) = columns.decode(block, meta) {
-            verified.problem(error);
+            verified.problem(&error);
             continue;
         }
         let times = &columns.times_ms;
@@ -156,16 +156,16 @@ fn check_chunks(
             meta.chunk_ref.offset()
         );
         if !times.is_sorted_by(|a, b| a < b) {
-            verified.problem(format!("{at}: times do not ascend"));
+            verified.problem(&format!("{at}: times do not ascend"));
         }
         if (times.first(), times.last()) != (Some(&meta.min_ms), Some(&meta.max_ms)) {
-            verified.problem(format!("{at}: the index has another range of time"));
+            verified.problem(&format!("{at}: the index has another range of time"));
         }
         if last_ms.is_some_and(|last_ms| meta.min_ms <= last_ms) {
-            verified.problem(format!("{at}: overlaps with the chunk before it"));
+            verified.problem(&format!("{at}: overlaps with the chunk before it"));
         }
         if meta.min_ms < block.min_ms() || block.max_ms() <= meta.max_ms {
-            verified.problem(format!("{at}: lies outside the block's range of time"));
+            verified.problem(&format!("{at}: lies outside the block's range of time"));
         }
         last_ms = Some(meta.max_ms);
     }
@@ -188,7 +188,7 @@ fn check_postings(
             let expected = pairs.get(&(name.to_owned(), value.to_owned()));
             listed += 1;
             if expected != Some(&(postings.len() as u64)) || !postings.is_sorted_by(|a, b| a < b) {
-                verified.problem(format!(
+                verified.problem(&format!(
                     "{}: the list of series with {name}={value} is not what the series say",
                     path.display()
                 ));
@@ -196,7 +196,7 @@ fn check_postings(
         }
     }
     if listed != pairs.len() {
-        verified.problem(format!("{}: lists of series are missing", path.display()));
+        verified.problem(&format!("{}: lists of series are missing", path.display()));
     }
     Ok(())
 }
@@ -215,7 +215,7 @@ fn check_meta(block: &Block, verified: &mut Verified) {
         ),
     ] {
         if said != found {
-            verified.problem(format!(
+            verified.problem(&format!(
                 "{}: says {said} {what}, there are {found}",
                 path.display()
             ));

@@ -84,7 +84,7 @@ fn a_bad_block_is_named_and_concerns_no_other() {
                         .unwrap()
                         .replace("\"version\": 1", "\"version\": 3")
                         .into_bytes();
-                })
+                });
             },
             "version 3 is unknown",
         ),

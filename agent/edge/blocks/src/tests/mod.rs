@@ -10,3 +10,5 @@ mod model;
 mod old_blocks;
 mod planning;
 mod retaining;
+mod together;
+mod writing;

@@ -1,0 +1,70 @@
+//! Reading all blocks of a data folder together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use narthex_block_format::ChunkRef;
+use narthex_model::Labels;
+use narthex_storage::{LabelQuery, Queryable, SelectQuery, Series, StorageError};
+
+use crate::{Block, Blocks, Error, merge};
+
+impl Blocks {
+    /// Asks each block that overlaps a range. One whose index cannot be read is reported and left
+    /// out.
+    fn ask<T>(
+        &self,
+        range_ms: (i64, i64),
+        mut ask: impl FnMut(&Arc<Block>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, StorageError> {
+        let mut answers = Vec::new();
+        for block in self.loaded().iter() {
+            if !block.overlaps(range_ms.0, range_ms.1) {
+                continue;
+            }
+            match ask(block) {
+                Ok(answer) => answers.push(answer),
+                Err(Error::Source(StorageError::Canceled)) => return Err(StorageError::Canceled),
+                Err(error) => block.report_damage(None, ChunkRef::default(), &error),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Queryable for Blocks {
+    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let range = (query.start_ms, query.end_ms);
+        Ok(merge(self.ask(range, |block| block.select(query))?))
+    }
+
+    fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {
+        let range = (query.start_ms, query.end_ms);
+        Ok(united(self.ask(range, |block| block.label_names(query))?))
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        query: &LabelQuery<'_>,
+    ) -> Result<Vec<Arc<str>>, StorageError> {
+        let range = (query.start_ms, query.end_ms);
+        Ok(united(
+            self.ask(range, |block| block.label_values(name, query))?,
+        ))
+    }
+
+    fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, StorageError> {
+        let range = (query.start_ms, query.end_ms);
+        Ok(united(self.ask(range, |block| block.series(query))?))
+    }
+}
+
+/// All of several sorted lists, each once, sorted.
+fn united<T: Ord>(mut lists: Vec<Vec<T>>) -> Vec<T> {
+    if lists.len() < 2 {
+        return lists.pop().unwrap_or_default();
+    }
+    let all: BTreeSet<T> = lists.into_iter().flatten().collect();
+    all.into_iter().collect()
+}
