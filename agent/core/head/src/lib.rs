@@ -25,19 +25,35 @@
 //! data from outside makes it panic. Knows no file, no clock and no thread.
 
 mod batch;
+mod bytes;
+mod commit;
 mod counters;
+mod delete;
+mod exemplars;
+mod fragments;
 mod head;
+mod histogram_check;
+mod history;
+mod hot;
+mod ids;
 mod import;
+mod isolation;
 mod log;
 mod maintain;
+mod page;
+mod read;
+mod record;
 mod replay;
+mod sealed;
 mod select;
+mod side;
 mod snapshot;
 mod source;
+mod value;
 
 pub use batch::Batch;
 pub use counters::{Count, Counters};
-pub use head::{Head, Options};
+pub use head::{Head, Memory, Options};
 pub use import::{Import, ImportError};
 pub use log::{Log, LogError};
 pub use maintain::{Collected, Flushed, Truncated};

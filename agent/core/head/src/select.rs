@@ -1,11 +1,25 @@
-//! Reading series, labels and exemplars.
+//! Finding series, labels and exemplars.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use narthex_model::{Labels, Matcher};
+use narthex_catalogue::Catalogue;
+use narthex_model::matcher::all_match;
+use narthex_model::{CancelToken, Exemplar, Labels, Matcher};
 use narthex_storage::{LabelQuery, SelectQuery, Series, SeriesExemplars, StorageError};
 
 use crate::Head;
+use crate::head::Pages;
+use crate::page::{page_of, slot_of};
+use crate::read::{HeadSeries, Reader};
+
+/// A series that may have samples in a range.
+struct Hit {
+    id: u32,
+    generation: u32,
+    times_ms: (i64, i64),
+}
 
 impl Head {
     /// The matching series that may have samples in the range, sorted by labels.
@@ -13,34 +27,93 @@ impl Head {
         self: &Arc<Self>,
         query: &SelectQuery<'_>,
     ) -> Result<Vec<Box<dyn Series>>, StorageError> {
-        let _ = query;
-        unimplemented!()
+        if query.start_ms > query.end_ms {
+            return Ok(Vec::new());
+        }
+        let reader = Arc::new(Reader::new(self, query.start_ms, query.end_ms));
+        let catalogue = self.catalogue();
+        let ids = matching(&catalogue, query.matchers, &query.cancel)?;
+        let pages = self.pages();
+        let hits = in_range(&pages, &ids, query.start_ms..=query.end_ms);
+        let mut series = Vec::with_capacity(hits.len());
+        for (count, hit) in hits.into_iter().enumerate() {
+            if count % 4096 == 0 && query.cancel.reason().is_some() {
+                return Err(StorageError::Canceled);
+            }
+            let labels = catalogue.labels(hit.id);
+            let page = pages.get(page_of(hit.id));
+            if let (Some(labels), Some(page)) = (labels, page) {
+                series.push(HeadSeries {
+                    labels,
+                    id: hit.id,
+                    generation: hit.generation,
+                    page: page.clone(),
+                    reader: reader.clone(),
+                    times_ms: hit.times_ms,
+                });
+            }
+        }
+        drop(catalogue);
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        let boxed = series.into_iter().map(|series| Box::new(series) as _);
+        Ok(boxed.collect())
     }
 
     /// All series that may have samples in the range (both ends inclusive), sorted by labels, each
-    /// made when it is asked for: for writing blocks.
+    /// made when it is asked for: for writing blocks, after which comes [`Head::truncate`].
     pub fn series_sorted(self: &Arc<Self>, start_ms: i64, end_ms: i64) -> SeriesSorted {
-        let _ = (start_ms, end_ms);
-        unimplemented!()
+        let reader = Arc::new(Reader::new(self, start_ms, end_ms));
+        reader.note_written();
+        let catalogue = self.catalogue();
+        let ids = matching(&catalogue, &[], &CancelToken::default()).unwrap_or_default();
+        let pages = self.pages();
+        let hits = in_range(&pages, &ids, start_ms..=end_ms);
+        let mut ids: Vec<u32> = hits.iter().map(|hit| hit.id).collect();
+        catalogue.sort_by_labels(&mut ids);
+        drop(catalogue);
+        let generation = |id: u32| {
+            let at = hits.binary_search_by_key(&id, |hit| hit.id).ok()?;
+            hits.get(at).map(|hit| (id, hit.generation))
+        };
+        let series: Vec<(u32, u32)> = ids.into_iter().filter_map(generation).collect();
+        SeriesSorted {
+            reader,
+            series: series.into_iter(),
+        }
     }
 
+    /// Names of the labels of the series that meet the query, sorted.
     pub fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {
-        let _ = query;
-        unimplemented!()
+        let catalogue = self.catalogue();
+        let ids = self.matching_in_range(&catalogue, query)?;
+        Ok(catalogue.label_names(every(&catalogue, &ids)))
     }
 
+    /// Values of one label of the series that meet the query, sorted.
     pub fn label_values(
         &self,
         name: &str,
         query: &LabelQuery<'_>,
     ) -> Result<Vec<Arc<str>>, StorageError> {
-        let _ = (name, query);
-        unimplemented!()
+        let catalogue = self.catalogue();
+        let ids = self.matching_in_range(&catalogue, query)?;
+        Ok(catalogue.label_values(name, every(&catalogue, &ids)))
     }
 
+    /// Label sets of the series that meet the query, sorted.
     pub fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, StorageError> {
-        let _ = query;
-        unimplemented!()
+        let catalogue = self.catalogue();
+        let ids = self.matching_in_range(&catalogue, query)?;
+        let mut labels = Vec::with_capacity(ids.len());
+        for (count, id) in ids.into_iter().enumerate() {
+            if count % 4096 == 0 && query.cancel.reason().is_some() {
+                return Err(StorageError::Canceled);
+            }
+            labels.extend(catalogue.labels(id));
+        }
+        drop(catalogue);
+        labels.sort_unstable();
+        Ok(labels)
     }
 
     /// Exemplars of the series that meet any of the matcher sets, sorted by labels.
@@ -50,21 +123,136 @@ impl Head {
         start_ms: i64,
         end_ms: i64,
     ) -> Result<Vec<SeriesExemplars>, StorageError> {
-        let _ = (matcher_sets, start_ms, end_ms);
-        unimplemented!()
+        let exemplars = self.exemplar_ring();
+        let mut found: BTreeMap<&Labels, Vec<Exemplar>> = BTreeMap::new();
+        for (labels, exemplar) in exemplars.iter() {
+            let in_range = (start_ms..=end_ms).contains(&exemplar.timestamp_ms);
+            let hit = || matcher_sets.iter().any(|set| all_match(set, labels));
+            if in_range && (matcher_sets.is_empty() || hit()) {
+                found.entry(labels).or_default().push(exemplar.clone());
+            }
+        }
+        let found = found
+            .into_iter()
+            .map(|(labels, exemplars)| SeriesExemplars {
+                labels: labels.clone(),
+                exemplars,
+            });
+        Ok(found.collect())
+    }
+
+    /// The series that meet any of the matcher sets and may have samples in the range, ascending.
+    fn matching_in_range(
+        &self,
+        catalogue: &Catalogue,
+        query: &LabelQuery<'_>,
+    ) -> Result<Vec<u32>, StorageError> {
+        if query.start_ms > query.end_ms {
+            return Ok(Vec::new());
+        }
+        let ids = matching_any(catalogue, query.matcher_sets, &query.cancel)?;
+        let hits = in_range(&self.pages(), &ids, query.start_ms..=query.end_ms);
+        Ok(hits.into_iter().map(|hit| hit.id).collect())
     }
 }
 
-/// Series in the order of their labels.
+/// The series that meet any of the matcher sets, or all if there is none, ascending.
+pub(crate) fn matching_any(
+    catalogue: &Catalogue,
+    matcher_sets: &[Vec<Matcher>],
+    cancel: &CancelToken,
+) -> Result<Vec<u32>, StorageError> {
+    let [first, others @ ..] = matcher_sets else {
+        return matching(catalogue, &[], cancel);
+    };
+    let mut ids = matching(catalogue, first, cancel)?;
+    for set in others {
+        ids.append(&mut matching(catalogue, set, cancel)?);
+    }
+    if !others.is_empty() {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    Ok(ids)
+}
+
+fn matching(
+    catalogue: &Catalogue,
+    matchers: &[Matcher],
+    cancel: &CancelToken,
+) -> Result<Vec<u32>, StorageError> {
+    let ids = catalogue.matching(matchers, cancel);
+    ids.map_err(|_| StorageError::Canceled)
+}
+
+/// `None` if these are all series, which is faster.
+fn every<'a>(catalogue: &Catalogue, ids: &'a [u32]) -> Option<&'a [u32]> {
+    (ids.len() < catalogue.series_count()).then_some(ids)
+}
+
+/// Those of the series, which ascend, that may have samples in the range.
+fn in_range(pages: &Pages, ids: &[u32], range_ms: RangeInclusive<i64>) -> Vec<Hit> {
+    let mut hits = Vec::with_capacity(ids.len());
+    for of_page in ids.chunk_by(|a, b| page_of(*a) == page_of(*b)) {
+        let first = of_page.first().copied().unwrap_or_default();
+        let Some(page) = pages.get(page_of(first)) else {
+            continue;
+        };
+        let inner = page.lock();
+        for &id in of_page {
+            let times = inner.times_ms(slot_of(id));
+            let overlap =
+                times.filter(|(first, last)| first <= range_ms.end() && last >= range_ms.start());
+            if let Some(times_ms) = overlap {
+                hits.push(Hit {
+                    id,
+                    generation: page.generation(slot_of(id)),
+                    times_ms,
+                });
+            }
+        }
+    }
+    hits
+}
+
+/// Series in the order of their labels, each made when it is asked for.
 pub struct SeriesSorted {
-    head: Arc<Head>,
+    reader: Arc<Reader>,
+    /// Ids with their generations.
+    series: std::vec::IntoIter<(u32, u32)>,
+}
+
+impl SeriesSorted {
+    fn series(&self, id: u32, generation: u32) -> Option<HeadSeries> {
+        let head = &self.reader.head;
+        // While the catalogue is held, no id goes over to another series.
+        let catalogue = head.catalogue();
+        let labels = catalogue.labels(id)?;
+        let page = head.pages().get(page_of(id))?.clone();
+        if page.generation(slot_of(id)) != generation {
+            return None;
+        }
+        let times_ms = page.lock().times_ms(slot_of(id))?;
+        Some(HeadSeries {
+            labels,
+            id,
+            generation,
+            page,
+            reader: self.reader.clone(),
+            times_ms,
+        })
+    }
 }
 
 impl Iterator for SeriesSorted {
     type Item = Result<Box<dyn Series>, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let _ = &self.head;
-        unimplemented!()
+        loop {
+            let (id, generation) = self.series.next()?;
+            if let Some(series) = self.series(id, generation) {
+                return Some(Ok(Box::new(series)));
+            }
+        }
     }
 }

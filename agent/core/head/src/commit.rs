@@ -1,0 +1,730 @@
+//! Committing a batch: judge each sample, write the record, then change the series.
+//!
+//! The pages of the batch are locked for all of it, so records of a series stand in the log in the
+//! order in which they took effect. Until the log has the record nothing is changed; afterwards
+//! nothing can fail.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use narthex_catalogue::Catalogue;
+use narthex_model::sample::STALE_NAN_BITS;
+use narthex_model::{Histogram, SampleValue, is_stale_nan};
+use narthex_storage::{AppendError, CommitError, CommitReport, Refused};
+
+use crate::counters::Tally;
+use crate::exemplars::ExemplarFit;
+use crate::history::Slots;
+use crate::isolation::Commit;
+use crate::page::{Page, PageInner, page_of, slot_of};
+use crate::record::definitions::Definitions;
+use crate::record::floats::FloatWriter;
+use crate::record::others::{
+    LateEntry, encode_histogram, put_exemplar, put_histogram, put_late, put_metadata,
+};
+use crate::record::{self, put_section};
+use crate::side::{LateFit, same_histogram};
+use crate::{Batch, Head, Log, LogError};
+
+/// Samples in the log after which a series gets a new key.
+const KEY_SAMPLES: u8 = 64;
+
+/// How often a record is encoded anew because the log went on to another epoch.
+const ATTEMPTS: usize = 8;
+
+/// A sample of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    timestamp_ms: i64,
+    /// The bits of a float, or the place of a histogram among the batch's.
+    bits: u64,
+    id: u32,
+    is_histogram: bool,
+}
+
+impl Entry {
+    #[inline]
+    pub(crate) fn float(id: u32, timestamp_ms: i64, value: f64) -> Self {
+        Entry {
+            timestamp_ms,
+            bits: value.to_bits(),
+            id,
+            is_histogram: false,
+        }
+    }
+
+    pub(crate) fn histogram(id: u32, timestamp_ms: i64, index: usize) -> Self {
+        Entry {
+            timestamp_ms,
+            bits: index as u64,
+            id,
+            is_histogram: true,
+        }
+    }
+}
+
+/// What commits write with.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    floats: FloatWriter,
+    definitions: Definitions,
+    histograms: Vec<u8>,
+    last_histogram_id: u32,
+    late: Vec<u8>,
+    last_late_id: u32,
+    body: Vec<u8>,
+    record: Vec<u8>,
+    decisions: Vec<Decision>,
+    order: Vec<u32>,
+    epoch: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Store,
+    /// The log has its value as the series' new key.
+    StoreKey,
+    Late,
+    /// It is there already.
+    Known,
+    Refuse(AppendError),
+}
+
+/// A page of the batch, and which part of the samples in order belongs to it.
+struct Touched<'a> {
+    page: &'a Page,
+    range: Range<usize>,
+    /// The log has the definitions of all its series.
+    all_defined: bool,
+    key_runs: u32,
+}
+
+/// What of a series' state a sample is judged by: that of the page, and on from there that of the
+/// batch.
+struct View {
+    id: u32,
+    seen: bool,
+    last_ms: i64,
+    last_bits: u64,
+    is_histogram: bool,
+    /// The last sample, if it is a histogram of this batch.
+    last_histogram: Option<usize>,
+    birth: u8,
+    defined: bool,
+    keyed: bool,
+    key: u64,
+    key_age: u8,
+    /// Whether samples of this series are in the sections that are being written, by kind.
+    wrote: (bool, bool),
+}
+
+/// How the time of a sample fits.
+enum Place {
+    Later,
+    Same,
+    Late,
+    Refuse(AppendError),
+}
+
+/// The times that are judged by, the same for a whole commit.
+struct Bounds {
+    in_order_ms: i64,
+    window_ms: i64,
+    newest_ms: i64,
+}
+
+struct Committing<'a> {
+    batch: &'a Batch<'a>,
+    bounds: Bounds,
+    catalogue: Option<&'a Catalogue>,
+    touched: Vec<Touched<'a>>,
+    locked: Vec<MutexGuard<'a, PageInner>>,
+    scratch: Box<Scratch>,
+    in_order: bool,
+}
+
+pub(crate) fn commit(batch: &Batch<'_>, log: &dyn Log) -> Result<CommitReport, CommitError> {
+    let head = batch.head;
+    let mut scratch = head.take_scratch();
+    let in_order = batch.entries.is_sorted_by_key(|entry| entry.id);
+    scratch.order.clear();
+    if !in_order {
+        scratch.order.extend(0..batch.entries.len() as u32);
+        let id = |index: &u32| batch.entries.get(*index as usize).map(|entry| entry.id);
+        scratch.order.sort_by_key(id);
+    }
+    let gate = head.isolation.begin_commit();
+    let touched = touched_pages(batch, (!in_order).then_some(&scratch.order));
+    let all_defined = touched.iter().all(|touched| touched.all_defined);
+    let needs_catalogue = !all_defined || !batch.exemplars.is_empty();
+    let catalogue = needs_catalogue.then(|| head.catalogue());
+    let locked = touched.iter().map(|touched| touched.page.lock()).collect();
+    let mut committing = Committing {
+        batch,
+        bounds: Bounds::of(head),
+        catalogue: catalogue.as_deref(),
+        touched,
+        locked,
+        scratch,
+        in_order,
+    };
+    let written = committing.write(log);
+    let report = written.map(|epoch| committing.apply(epoch, &gate));
+    let Committing {
+        scratch, locked, ..
+    } = committing;
+    drop(locked);
+    if report.is_ok() {
+        apply_aside(batch, catalogue.as_deref());
+    }
+    head.put_scratch(scratch);
+    report
+}
+
+impl Bounds {
+    fn of(head: &Head) -> Self {
+        let newest_ms = head.newest_ms();
+        let half_range_ms = head.chunk_range_ms / 2;
+        Bounds {
+            in_order_ms: newest_ms
+                .saturating_sub(half_range_ms)
+                .max(head.min_valid_ms()),
+            window_ms: head.window_ms(),
+            newest_ms,
+        }
+    }
+
+    #[inline]
+    fn place(&self, view: &View, timestamp_ms: i64) -> Place {
+        if timestamp_ms >= self.in_order_ms {
+            if !view.seen || timestamp_ms > view.last_ms {
+                return Place::Later;
+            }
+            if timestamp_ms == view.last_ms {
+                return Place::Same;
+            }
+        }
+        if self.window_ms > 0 {
+            let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
+            return match timestamp_ms >= oldest_ms {
+                true => Place::Late,
+                false => Place::Refuse(AppendError::TooOld),
+            };
+        }
+        Place::Refuse(match timestamp_ms < self.in_order_ms {
+            true => AppendError::OutOfBounds,
+            false => AppendError::OutOfOrder,
+        })
+    }
+}
+
+impl View {
+    #[inline]
+    fn of(page: &PageInner, id: u32, same_epoch: bool, defined: bool) -> Self {
+        let slot = slot_of(id);
+        let hot = &page.hot[usize::from(slot)];
+        View {
+            id,
+            seen: hot.has_seen(),
+            last_ms: hot.last_ms(),
+            last_bits: hot.last_bits(),
+            is_histogram: hot.is_histogram(),
+            last_histogram: None,
+            birth: page.births[usize::from(slot)],
+            defined,
+            keyed: same_epoch && page.keyed.contains(slot),
+            key: page.keys[usize::from(slot)],
+            key_age: hot.key_age,
+            wrote: (false, false),
+        }
+    }
+}
+
+impl<'a> Committing<'a> {
+    /// Encodes the record and gives it to the log; gives the epoch it landed in.
+    fn write(&mut self, log: &dyn Log) -> Result<u32, CommitError> {
+        let mut epoch = log.epoch();
+        for _ in 0..ATTEMPTS {
+            self.encode(epoch);
+            if self.scratch.record.is_empty() {
+                return Ok(epoch);
+            }
+            match log.write(epoch, &self.scratch.record) {
+                Ok(()) => return Ok(epoch),
+                Err(LogError::Stale(next)) => epoch = next,
+                Err(LogError::Io(error)) => return Err(CommitError::Log(error.to_string())),
+            }
+        }
+        let message = "it went on to another file again and again";
+        Err(CommitError::Log(message.to_owned()))
+    }
+
+    /// Judges all samples and puts the record together.
+    fn encode(&mut self, epoch: u32) {
+        self.scratch.begin(self.batch.entries.len(), epoch);
+        for number in 0..self.touched.len() {
+            self.encode_page(number, epoch);
+        }
+        self.encode_aside();
+        self.scratch.flush();
+    }
+
+    fn encode_page(&mut self, number: usize, epoch: u32) {
+        let Self {
+            batch,
+            bounds,
+            catalogue,
+            touched,
+            locked,
+            scratch,
+            in_order,
+        } = self;
+        let (Some(touched), Some(page)) = (touched.get_mut(number), locked.get(number)) else {
+            return;
+        };
+        let entries = batch.entries.as_slice();
+        let place = |position: usize, scratch: &Scratch| match in_order {
+            true => position,
+            false => scratch.order[position] as usize,
+        };
+        warm(
+            page,
+            touched
+                .range
+                .clone()
+                .map(|at| entries[place(at, scratch)].id),
+        );
+        let same_epoch = page.epoch == epoch;
+        scratch.floats.begin_page(match same_epoch {
+            true => page.key_runs,
+            false => 0,
+        });
+        let mut view: Option<View> = None;
+        for position in touched.range.clone() {
+            let index = place(position, scratch);
+            let entry = &entries[index];
+            if view.as_ref().is_none_or(|view| view.id != entry.id) {
+                let defined =
+                    touched.all_defined || touched.page.defined.contains(slot_of(entry.id));
+                view = Some(View::of(page, entry.id, same_epoch, defined));
+            }
+            let Some(view) = &mut view else { continue };
+            let decision = match entry.is_histogram {
+                false => scratch.judge_float(entry, view, bounds, page),
+                true => {
+                    let all = batch.histograms.as_slice();
+                    scratch.judge_histogram(entry, view, bounds, page, all)
+                }
+            };
+            let stores = matches!(
+                decision,
+                Decision::Store | Decision::StoreKey | Decision::Late
+            );
+            if stores && !view.defined {
+                view.defined = true;
+                if let Some(catalogue) = catalogue {
+                    scratch.definitions.add(entry.id, view.birth, catalogue);
+                }
+            }
+            scratch.decisions[index] = decision;
+        }
+        touched.key_runs = scratch.floats.end_page();
+    }
+
+    /// Exemplars and metadata.
+    fn encode_aside(&mut self) {
+        let batch = self.batch;
+        let mut body = std::mem::take(&mut self.scratch.body);
+        if let Some(catalogue) = self.catalogue.filter(|_| !batch.exemplars.is_empty()) {
+            let exemplars = batch.head.exemplar_ring();
+            for (id, exemplar) in &batch.exemplars {
+                let labels = catalogue.labels(*id);
+                let newer = labels
+                    .is_some_and(|labels| exemplars.fit(&labels, exemplar) == ExemplarFit::Newer);
+                if newer {
+                    put_exemplar(&mut body, *id, exemplar);
+                }
+            }
+            put_section(&mut self.scratch.record, record::EXEMPLARS, &mut body);
+        }
+        for (family, metadata) in &batch.metadata {
+            put_metadata(&mut body, family, metadata);
+        }
+        put_section(&mut self.scratch.record, record::METADATA, &mut body);
+        self.scratch.body = body;
+    }
+
+    fn apply(&mut self, epoch: u32, gate: &Commit<'_>) -> CommitReport {
+        let mut report = CommitReport::default();
+        let mut tally = Tally::default();
+        for number in 0..self.touched.len() {
+            self.apply_page(number, epoch, gate, &mut tally, &mut report.refused);
+        }
+        for refused in &report.refused {
+            self.batch.head.counters.refused(refused.error);
+        }
+        report.refused.sort_unstable_by_key(|refused| refused.index);
+        report.stored = tally.stored();
+        self.batch.head.add(&tally);
+        report
+    }
+
+    fn apply_page(
+        &mut self,
+        number: usize,
+        epoch: u32,
+        gate: &Commit<'_>,
+        tally: &mut Tally,
+        refused: &mut Vec<Refused>,
+    ) {
+        let (Some(touched), Some(page)) = (self.touched.get(number), self.locked.get_mut(number))
+        else {
+            return;
+        };
+        let (entries, scratch) = (self.batch.entries.as_slice(), &self.scratch);
+        if page.epoch != epoch {
+            page.epoch = epoch;
+            page.keyed = Slots::default();
+        }
+        page.key_runs = touched.key_runs;
+        page.history.forget(gate.oldest_reader);
+        let range_ms = self.batch.head.chunk_range_ms;
+        for position in touched.range.clone() {
+            let index = match self.in_order {
+                true => position,
+                false => scratch.order[position] as usize,
+            };
+            let (entry, decision) = (&entries[index], scratch.decisions[index]);
+            let slot = slot_of(entry.id);
+            match decision {
+                Decision::Store | Decision::StoreKey if !entry.is_histogram => {
+                    page.note_key(slot, entry.bits, decision == Decision::StoreKey);
+                    page.append_float(slot, entry.timestamp_ms, entry.bits, range_ms, tally);
+                }
+                Decision::Store | Decision::StoreKey => {
+                    let histogram = &self.batch.histograms[entry.bits as usize];
+                    page.append_histogram(slot, entry.timestamp_ms, histogram, range_ms, tally);
+                }
+                Decision::Late => {
+                    let value = self.batch.value(entry);
+                    let time = entry.timestamp_ms;
+                    match page.insert_late(slot, time, value, gate.number, tally) {
+                        LateFit::At(_) if gate.oldest_reader.is_some() => {
+                            page.history.note_late(gate.number, slot, time);
+                        }
+                        LateFit::At(_) | LateFit::Known => {}
+                        LateFit::Duplicate => refused.push(Refused {
+                            index: index as u32,
+                            error: AppendError::DuplicateTimestamp,
+                        }),
+                    }
+                }
+                Decision::Known => continue,
+                Decision::Refuse(error) => {
+                    let index = index as u32;
+                    refused.push(Refused { index, error });
+                    continue;
+                }
+            }
+            if !touched.all_defined {
+                touched.page.defined.insert(slot);
+            }
+            if gate.oldest_reader.is_some() && decision != Decision::Late {
+                page.history.note(gate.number, slot);
+            }
+        }
+    }
+}
+
+impl Batch<'_> {
+    fn value(&self, entry: &Entry) -> SampleValue {
+        match self.histograms.get(entry.bits as usize) {
+            Some(histogram) if entry.is_histogram => SampleValue::Histogram(histogram.clone()),
+            _ => SampleValue::Float(f64::from_bits(entry.bits)),
+        }
+    }
+}
+
+impl PageInner {
+    #[inline]
+    fn note_key(&mut self, slot: u8, bits: u64, is_key: bool) {
+        let hot = &mut self.hot[usize::from(slot)];
+        if is_key {
+            self.keys[usize::from(slot)] = bits;
+            self.keyed.insert(slot);
+            hot.key_age = 0;
+        } else {
+            hot.key_age = hot.key_age.saturating_add(1);
+        }
+    }
+}
+
+impl Scratch {
+    fn begin(&mut self, samples: usize, epoch: u32) {
+        self.epoch = epoch;
+        self.floats.clear();
+        self.definitions = Definitions::default();
+        for body in [
+            &mut self.histograms,
+            &mut self.late,
+            &mut self.body,
+            &mut self.record,
+        ] {
+            body.clear();
+        }
+        self.last_histogram_id = 0;
+        self.last_late_id = 0;
+        self.decisions.clear();
+        self.decisions.resize(samples, Decision::Known);
+    }
+
+    /// Writes the sections that have something.
+    fn flush(&mut self) {
+        let Self {
+            floats,
+            definitions,
+            histograms,
+            late,
+            body,
+            record,
+            epoch,
+            ..
+        } = self;
+        definitions.take(body);
+        put_section(record, record::DEFINITIONS, body);
+        floats.take(*epoch, body);
+        put_section(record, record::FLOATS, body);
+        put_section(record, record::HISTOGRAMS, histograms);
+        put_section(record, record::LATE_FLOATS, late);
+        self.last_histogram_id = 0;
+        self.last_late_id = 0;
+    }
+
+    #[inline]
+    fn judge_float(
+        &mut self,
+        entry: &Entry,
+        view: &mut View,
+        bounds: &Bounds,
+        page: &PageInner,
+    ) -> Decision {
+        let bits = entry.bits;
+        match bounds.place(view, entry.timestamp_ms) {
+            Place::Later => self.write_float(entry, view),
+            Place::Same if view.is_histogram => {
+                let stale = bits == STALE_NAN_BITS && is_stale_nan(f64::from_bits(view.last_bits));
+                match stale {
+                    true => Decision::Known,
+                    false => Decision::Refuse(AppendError::DuplicateTimestamp),
+                }
+            }
+            Place::Same if bits == view.last_bits => Decision::Known,
+            Place::Same => Decision::Refuse(AppendError::DuplicateTimestamp),
+            Place::Late => {
+                let value = SampleValue::Float(f64::from_bits(bits));
+                let decision = judge_late(page, entry, &value);
+                if decision == Decision::Late {
+                    let entry = LateEntry {
+                        id: entry.id,
+                        birth: view.birth,
+                        timestamp_ms: entry.timestamp_ms,
+                        bits,
+                    };
+                    put_late(&mut self.late, &mut self.last_late_id, &entry);
+                }
+                decision
+            }
+            Place::Refuse(error) => Decision::Refuse(error),
+        }
+    }
+
+    /// Writes a float that is later than the last sample.
+    #[inline]
+    fn write_float(&mut self, entry: &Entry, view: &mut View) -> Decision {
+        let (id, time, bits) = (entry.id, entry.timestamp_ms, entry.bits);
+        if view.wrote.1 {
+            // Floats stand before histograms, so those that came before get a section of their own.
+            self.flush();
+            view.wrote = (false, false);
+        }
+        let repeats = view.seen && bits == view.last_bits && !view.is_histogram;
+        let mut decision = Decision::Store;
+        if bits == STALE_NAN_BITS {
+            self.floats.push_stale(id, time, view.birth);
+        } else if !view.keyed || view.key_age >= KEY_SAMPLES || (repeats && bits != view.key) {
+            self.floats.push_key(id, time, view.birth, bits);
+            (view.keyed, view.key, view.key_age) = (true, bits, 0);
+            decision = Decision::StoreKey;
+        } else if bits == view.key {
+            self.floats.push_equal(id, time, view.birth);
+        } else {
+            self.floats
+                .push_against(id, time, view.birth, bits, view.key);
+        }
+        if decision == Decision::Store {
+            view.key_age = view.key_age.saturating_add(1);
+        }
+        // A stale marker keeps a series of histograms one.
+        view.is_histogram &= bits == STALE_NAN_BITS;
+        view.seen = true;
+        view.last_ms = time;
+        view.last_bits = bits;
+        view.last_histogram = None;
+        view.wrote.0 = true;
+        decision
+    }
+
+    fn judge_histogram(
+        &mut self,
+        entry: &Entry,
+        view: &mut View,
+        bounds: &Bounds,
+        page: &PageInner,
+        all: &[Arc<Histogram>],
+    ) -> Decision {
+        let Some(histogram) = all.get(entry.bits as usize) else {
+            return Decision::Refuse(AppendError::InvalidHistogram("it is missing"));
+        };
+        let place = bounds.place(view, entry.timestamp_ms);
+        let late = matches!(place, Place::Late);
+        match place {
+            Place::Later => {}
+            Place::Same => {
+                return match view.has_last(histogram, page, all) {
+                    true => Decision::Known,
+                    false => Decision::Refuse(AppendError::DuplicateTimestamp),
+                };
+            }
+            Place::Late => {
+                let value = SampleValue::Histogram(histogram.clone());
+                let decision = judge_late(page, entry, &value);
+                if decision != Decision::Late {
+                    return decision;
+                }
+            }
+            Place::Refuse(error) => return Decision::Refuse(error),
+        }
+        let Some((encoding, bytes)) = encode_histogram(entry.timestamp_ms, histogram) else {
+            let reason = "its spans and buckets contradict each other";
+            return Decision::Refuse(AppendError::InvalidHistogram(reason));
+        };
+        let series = (entry.id, view.birth);
+        let (body, previous) = (&mut self.histograms, &mut self.last_histogram_id);
+        put_histogram(body, previous, series, late, (encoding, &bytes));
+        if late {
+            return Decision::Late;
+        }
+        view.seen = true;
+        view.is_histogram = true;
+        view.last_ms = entry.timestamp_ms;
+        view.last_bits = histogram.sum.to_bits();
+        view.last_histogram = Some(entry.bits as usize);
+        view.wrote.1 = true;
+        Decision::Store
+    }
+}
+
+impl View {
+    /// Whether the last sample is this histogram.
+    fn has_last(&self, histogram: &Histogram, page: &PageInner, all: &[Arc<Histogram>]) -> bool {
+        if !self.is_histogram {
+            return false;
+        }
+        if let Some(last) = self.last_histogram {
+            return all
+                .get(last)
+                .is_some_and(|last| same_histogram(last, histogram));
+        }
+        if self.wrote.0 {
+            // The batch has written a stale marker.
+            return is_stale_nan(histogram.sum);
+        }
+        let side = page.side(slot_of(self.id));
+        let last = side.and_then(|side| side.last_histogram.as_deref());
+        last.is_some_and(|last| same_histogram(last, histogram))
+    }
+}
+
+fn judge_late(page: &PageInner, entry: &Entry, value: &SampleValue) -> Decision {
+    let side = page.side(slot_of(entry.id));
+    match side.map(|side| side.late.fit(entry.timestamp_ms, value)) {
+        None | Some(LateFit::At(_)) => Decision::Late,
+        Some(LateFit::Known) => Decision::Known,
+        Some(LateFit::Duplicate) => Decision::Refuse(AppendError::DuplicateTimestamp),
+    }
+}
+
+/// Which pages the batch's samples, in order, belong to.
+fn touched_pages<'a>(batch: &'a Batch<'_>, order: Option<&Vec<u32>>) -> Vec<Touched<'a>> {
+    let entries = batch.entries.as_slice();
+    let id = |position: usize| match order {
+        Some(order) => entries[order[position] as usize].id,
+        None => entries[position].id,
+    };
+    let mut touched = Vec::new();
+    let mut from = 0;
+    while from < entries.len() {
+        let number = page_of(id(from));
+        let mut slots = Slots::default();
+        let mut to = from;
+        while to < entries.len() && page_of(id(to)) == number {
+            slots.insert(slot_of(id(to)));
+            to += 1;
+        }
+        // Batches hold the pages of all ids they have taken.
+        if let Some(page) = batch.pages.get(number) {
+            touched.push(Touched {
+                page,
+                range: from..to,
+                all_defined: page.defined.contains_all(&slots),
+                key_runs: 0,
+            });
+        }
+        from = to;
+    }
+    touched
+}
+
+/// Looks at the lines of these series, which lie cold in memory, so that they come all together.
+fn warm(page: &PageInner, ids: impl Iterator<Item = u32>) {
+    let lines = ids.map(|id| page.hot[usize::from(slot_of(id))].last_ms());
+    black_box(lines.fold(0, |sum, time| sum ^ time));
+}
+
+/// What belongs to no page.
+fn apply_aside(batch: &Batch<'_>, catalogue: Option<&Catalogue>) {
+    let head = batch.head;
+    for (family, metadata) in &batch.metadata {
+        head.keep_metadata(family, metadata.clone());
+    }
+    let Some(catalogue) = catalogue.filter(|_| !batch.exemplars.is_empty()) else {
+        return;
+    };
+    let mut exemplars = head.exemplar_ring();
+    for (id, exemplar) in &batch.exemplars {
+        let Some(labels) = catalogue.labels(*id) else {
+            continue;
+        };
+        match exemplars.add(&labels, exemplar) {
+            ExemplarFit::Newer => head.counters.exemplars_stored.add(1),
+            ExemplarFit::OutOfOrder => head.counters.exemplars_out_of_order.add(1),
+            ExemplarFit::Known | ExemplarFit::Off => {}
+        }
+    }
+}
+
+impl Head {
+    fn take_scratch(&self) -> Box<Scratch> {
+        let mut kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
+    }
+
+    fn put_scratch(&self, scratch: Box<Scratch>) {
+        let mut kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        // One for each that commits at a time; those of huge batches are not kept.
+        if kept.len() < 16 && scratch.record.capacity() < 1 << 22 {
+            kept.push(scratch);
+        }
+    }
+}

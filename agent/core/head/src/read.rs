@@ -1,0 +1,295 @@
+//! Reading one series: its chunks are taken along under the page's lock and decoded without it.
+
+use std::sync::Arc;
+
+use narthex_chunk::{ChunkError, Encoding, decode_floats, decode_histograms};
+use narthex_model::{Histogram, Labels, SampleValue};
+use narthex_storage::{Column, Series, StorageError};
+
+use crate::Head;
+use crate::isolation::Ticket;
+use crate::page::{Page, Raw, slot_of};
+use crate::sealed::{Place, SealedEntry};
+
+/// Someone who reads: while it lives, it sees the head as it was, and what it reads stays.
+pub(crate) struct Reader {
+    pub(crate) head: Arc<Head>,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    /// Samples before this lie in blocks; chunks that reach over it still have them.
+    border_ms: i64,
+    ticket: Ticket,
+}
+
+impl Reader {
+    pub(crate) fn new(head: &Arc<Head>, start_ms: i64, end_ms: i64) -> Self {
+        let ticket = head.isolation.begin_read(start_ms);
+        Reader {
+            border_ms: head.min_valid_ms(),
+            head: head.clone(),
+            start_ms,
+            end_ms,
+            ticket,
+        }
+    }
+
+    /// Notes that blocks are written from what it sees.
+    pub(crate) fn note_written(&self) {
+        self.head.isolation.note_written(self.ticket);
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.head.isolation.end_read(self.ticket);
+    }
+}
+
+/// One series of a selection.
+pub(crate) struct HeadSeries {
+    pub(crate) labels: Labels,
+    pub(crate) id: u32,
+    pub(crate) generation: u32,
+    pub(crate) page: Arc<Page>,
+    pub(crate) reader: Arc<Reader>,
+    /// Where all samples of the series lie.
+    pub(crate) times_ms: (i64, i64),
+}
+
+impl Series for HeadSeries {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let reader = &*self.reader;
+        let slot = slot_of(self.id);
+        let page = self.page.lock();
+        if self.page.generation(slot) != self.generation {
+            // It was empty, and has gone.
+            return Ok(());
+        }
+        let seen = reader.ticket.seen;
+        let raw = page.raw(slot, seen, reader.start_ms, reader.end_ms);
+        drop(page);
+        Visit { reader, raw }.run(visit)
+    }
+
+    fn time_range_ms(&self) -> Option<(i64, i64)> {
+        let (start_ms, end_ms) = self.times_ms;
+        Some((
+            start_ms.max(self.reader.start_ms),
+            end_ms.min(self.reader.end_ms),
+        ))
+    }
+}
+
+/// Columns that a chunk is decoded into.
+#[derive(Default)]
+struct Decoded {
+    timestamps_ms: Vec<i64>,
+    floats: Vec<f64>,
+    histograms: Vec<Arc<Histogram>>,
+}
+
+struct Visit<'a> {
+    reader: &'a Reader,
+    raw: Raw,
+}
+
+impl Visit<'_> {
+    fn run(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let raw = &self.raw;
+        let plain = raw.late_chunks.is_empty() && raw.late_samples.is_empty();
+        if plain && raw.deleted.is_empty() {
+            let mut decoded = Decoded::default();
+            return self.each_chunk(&mut decoded, |decoded, from, to| {
+                decoded.show(from, to, visit);
+            });
+        }
+        self.run_merged(visit)
+    }
+
+    /// Decodes each chunk, oldest first, and calls `take` with the part that is to be seen.
+    fn each_chunk(
+        &self,
+        decoded: &mut Decoded,
+        mut take: impl FnMut(&Decoded, usize, usize),
+    ) -> Result<(), StorageError> {
+        let start_ms = self.reader.start_ms.max(self.reader.border_ms);
+        let visible = self.visible_counts()?;
+        for (entry, visible) in self.raw.chunks.iter().zip(visible).rev() {
+            if visible == Some(0) || entry.end_ms < start_ms || entry.start_ms > self.reader.end_ms
+            {
+                continue;
+            }
+            self.decode(entry, decoded)?;
+            let times = decoded.timestamps_ms.as_slice();
+            let times = times.get(..visible.unwrap_or(usize::MAX)).unwrap_or(times);
+            let from = times.partition_point(|time| *time < start_ms);
+            let to = times.partition_point(|time| *time <= self.reader.end_ms);
+            if from < to {
+                take(decoded, from, to);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many samples of each chunk are to be seen; `None` stands for all.
+    fn visible_counts(&self) -> Result<Vec<Option<usize>>, StorageError> {
+        let mut hidden = self.raw.hidden;
+        let mut counts = vec![None; self.raw.chunks.len()];
+        let mut decoded = Decoded::default();
+        for (entry, visible) in self.raw.chunks.iter().zip(&mut counts) {
+            if hidden == 0 {
+                break;
+            }
+            self.decode(entry, &mut decoded)?;
+            let count = decoded.timestamps_ms.len();
+            *visible = Some(count.saturating_sub(hidden));
+            hidden = hidden.saturating_sub(count);
+        }
+        Ok(counts)
+    }
+
+    fn decode(&self, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
+        let result = match &entry.place {
+            Place::Memory(bytes) => decoded.read(entry.encoding, bytes),
+            Place::File(at) => {
+                let mut result = Ok(());
+                self.reader.head.source.read(*at, &mut |bytes| {
+                    result = decoded.read(entry.encoding, bytes);
+                })?;
+                result
+            }
+        };
+        result.map_err(|error| {
+            let (start_ms, place) = (entry.start_ms, &entry.place);
+            let place = match place {
+                Place::Memory(_) => "memory".to_owned(),
+                Place::File(at) => format!("head chunk file {} at {}", at.file, at.offset),
+            };
+            let message = format!("the chunk that begins at {start_ms} ms, in {place}: {error}");
+            StorageError::Internal(message)
+        })
+    }
+
+    /// With late samples or deletions: all samples are put together first.
+    fn run_merged(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let mut samples = Vec::new();
+        self.each_chunk(&mut Decoded::default(), |decoded, from, to| {
+            decoded.add_to(from, to, &mut samples);
+        })?;
+        let late = self.late()?;
+        if !late.is_empty() {
+            samples.extend(late);
+            // Stable: of one time, the sample in order comes first and stays.
+            samples.sort_by_key(|(time, _)| *time);
+            samples.dedup_by_key(|(time, _)| *time);
+        }
+        let deleted = &self.raw.deleted;
+        samples.retain(|(time, _)| {
+            !deleted
+                .iter()
+                .any(|(start_ms, end_ms)| (start_ms..=end_ms).contains(&time))
+        });
+        let is_float = |sample: &(i64, SampleValue)| sample.1.as_float().is_some();
+        let mut decoded = Decoded::default();
+        for run in samples.chunk_by(|a, b| is_float(a) == is_float(b)) {
+            decoded.clear();
+            for (time, value) in run {
+                decoded.timestamps_ms.push(*time);
+                match value {
+                    SampleValue::Float(value) => decoded.floats.push(*value),
+                    SampleValue::Histogram(value) => decoded.histograms.push(value.clone()),
+                }
+            }
+            decoded.show(0, run.len(), visit);
+        }
+        Ok(())
+    }
+
+    /// The late samples that are to be seen, by time; of one time the first that came.
+    fn late(&self) -> Result<Vec<(i64, SampleValue)>, StorageError> {
+        let mut all = Vec::new();
+        let mut decoded = Decoded::default();
+        for (entry, from_ms) in &self.raw.late_chunks {
+            self.decode(entry, &mut decoded)?;
+            let before = all.len();
+            decoded.add_to(0, decoded.timestamps_ms.len(), &mut all);
+            let mut index = 0;
+            all.retain(|(time, _)| {
+                index += 1;
+                index <= before || *time >= *from_ms
+            });
+        }
+        all.extend(self.raw.late_samples.iter().cloned());
+        let range = self.reader.start_ms..=self.reader.end_ms;
+        all.retain(|(time, _)| range.contains(time));
+        all.sort_by_key(|(time, _)| *time);
+        let mut visible = Vec::with_capacity(all.len());
+        for same_time in all.chunk_by(|a, b| a.0 == b.0) {
+            let Some(first) = same_time.first() else {
+                continue;
+            };
+            let hidden = self.raw.hidden_late.iter();
+            let hidden = hidden.filter(|time| **time == first.0).count();
+            if hidden < same_time.len() {
+                visible.push(first.clone());
+            }
+        }
+        Ok(visible)
+    }
+}
+
+impl Decoded {
+    fn clear(&mut self) {
+        self.timestamps_ms.clear();
+        self.floats.clear();
+        self.histograms.clear();
+    }
+
+    fn read(&mut self, encoding: u8, bytes: &[u8]) -> Result<(), ChunkError> {
+        self.clear();
+        let encoding = Encoding::from_code(encoding)?;
+        let times = &mut self.timestamps_ms;
+        match encoding.is_floats() {
+            true => decode_floats(encoding, bytes, times, &mut self.floats),
+            false => decode_histograms(encoding, bytes, times, &mut self.histograms),
+        }
+    }
+
+    fn show(&self, from: usize, to: usize, visit: &mut dyn FnMut(Column<'_>)) {
+        let timestamps_ms = self.timestamps_ms.get(from..to).unwrap_or_default();
+        match (self.floats.get(from..to), self.histograms.get(from..to)) {
+            (Some(values), _) => visit(Column::Floats {
+                timestamps_ms,
+                values,
+            }),
+            (None, Some(values)) => visit(Column::Histograms {
+                timestamps_ms,
+                values,
+            }),
+            (None, None) => {}
+        }
+    }
+
+    fn add_to(&self, from: usize, to: usize, samples: &mut Vec<(i64, SampleValue)>) {
+        self.show(from, to, &mut |column| match column {
+            Column::Floats {
+                timestamps_ms,
+                values,
+            } => {
+                let values = values.iter().map(|value| SampleValue::Float(*value));
+                samples.extend(timestamps_ms.iter().copied().zip(values));
+            }
+            Column::Histograms {
+                timestamps_ms,
+                values,
+            } => {
+                let values = values.iter().cloned().map(SampleValue::Histogram);
+                samples.extend(timestamps_ms.iter().copied().zip(values));
+            }
+        });
+    }
+}
