@@ -214,6 +214,65 @@ fn a_damaged_chunk_costs_its_samples_and_is_kept() {
     assert!(aside.exists());
 }
 
+/// Wherever the process ends: a block of which not all could be read is not deleted.
+#[test]
+fn a_damaged_block_survives_a_kill_during_compaction() {
+    for steps in 0.. {
+        let (folder, first) = two_blocks();
+        damage_chunk(&first, 1);
+        let blocks = open(folder.path());
+        write(&blocks, &some((2000, 3000)), (2000, 3000));
+        write(&blocks, &some((3000, 4000)), (3000, 4000));
+        let (_, is_done) = crate::folder::kill::after(steps, || {
+            let _ = blocks.compact(&RANGES_MS, &steady);
+        });
+        drop(blocks);
+        let blocks = open(folder.path());
+        let aside = first.with_extension("damaged");
+        assert!(aside.join("chunks/000001").exists() != first.join("chunks/000001").exists());
+        assert!(
+            all(&blocks)[&labels(&[("name", "b")])].len() == 200,
+            "step {steps}"
+        );
+        if is_done {
+            assert!(aside.exists());
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_block_of_which_nothing_is_left_goes_at_the_start() {
+    let (folder, first) = two_blocks();
+    let meta = String::from_utf8(fs::read(first.join("meta.json")).unwrap()).unwrap();
+    let meta = meta.replace("\"level\": 1,", "\"level\": 1, \"deletable\": true,");
+    fs::write(first.join("meta.json"), meta).unwrap();
+    assert_eq!(open(folder.path()).loaded().len(), 1);
+    assert!(!first.exists());
+}
+
+#[test]
+fn a_block_that_has_more_than_it_says_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = Blocks::open(folder.path(), crate::Options::default(), metrics()).unwrap();
+    for start in (0..5000).step_by(1000) {
+        let times = (start..start + 1000).map(|t| (t, 1.0));
+        let content: Content = [(labels(&[("a", "b")]), floats(times))]
+            .into_iter()
+            .collect();
+        write(&blocks, &content, (start, start + 1000));
+    }
+    let third = blocks.loaded()[2].path().join("meta.json");
+    let meta = fs::read_to_string(&third)
+        .unwrap()
+        .replace("\"maxTime\": 3000", "\"maxTime\": 2990");
+    fs::write(&third, meta).unwrap();
+    let blocks = Blocks::open(folder.path(), crate::Options::default(), metrics()).unwrap();
+    assert_eq!(blocks.compact(&RANGES_MS, &steady).unwrap().len(), 1);
+    let verified = crate::verify::verify(&blocks.loaded()[0], &steady).unwrap();
+    assert_eq!((verified.samples, verified.problems), (2990, vec![]));
+}
+
 #[test]
 fn one_bad_segment_costs_its_chunks() {
     let folder = tempfile::tempdir().unwrap();

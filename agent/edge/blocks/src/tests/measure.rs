@@ -4,7 +4,7 @@
 //! The size is held against promtool's for the same samples; the speed is printed (run it with
 //! `--release` and `--nocapture`).
 
-use narthex_model::Labels;
+use narthex_model::{Labels, SampleValue};
 use narthex_storage::{Column, Queryable};
 
 use super::common::*;
@@ -128,6 +128,7 @@ fn blocks_are_small_and_fast() {
     );
     measure_reading(&blocks, samples);
     measure_compaction(&blocks, samples);
+    measure_merging(&content);
     let chunks: u64 = crate::analyze::analyze_chunks(&blocks.loaded()[0])
         .values()
         .map(|figures| figures.size_bytes)
@@ -185,6 +186,35 @@ fn measure_reading(blocks: &Blocks, samples: f64) {
             total_ns / samples
         );
     }
+}
+
+/// The same series in several blocks, one after another.
+fn measure_merging(content: &Content) {
+    const BLOCKS: i64 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..BLOCKS {
+        let later = content.iter().map(|(labels, samples)| {
+            let moved = |(t, v): (&i64, &SampleValue)| (t + number * HOURS_2_MS, v.clone());
+            let samples: Samples = samples.iter().map(moved).collect();
+            Ok(TestSeries::boxed(labels, &samples))
+        });
+        let start_ms = START_MS + number * HOURS_2_MS;
+        let new = NewBlock::first_level(start_ms, start_ms + HOURS_2_MS, &[]);
+        let options = crate::WriteOptions::default();
+        crate::write_block(folder.path(), &new, later, &options, None, &steady).unwrap();
+    }
+    let blocks = Blocks::open(folder.path(), Options::default(), metrics()).unwrap();
+    let started = Clock::start();
+    let mut series = 0;
+    for _ in 0..5 {
+        series += blocks
+            .select(&select(&[], i64::MIN, i64::MAX))
+            .unwrap()
+            .len();
+    }
+    let each_ns = started.elapsed_ns() / series as f64;
+    assert_eq!(series, 5 * content.len());
+    println!("selected from {BLOCKS} blocks and merged in {each_ns:.0} ns a series");
 }
 
 fn measure_compaction(blocks: &Blocks, samples: f64) {

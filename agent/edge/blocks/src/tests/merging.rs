@@ -23,6 +23,13 @@ fn at_one_time_the_first_source_counts() {
     let joined = crate::join(vec![series(first, true), series(second, true)]);
     let expected = floats([(1, 1.0), (2, 20.0), (3, 3.0), (5, 5.0), (6, 60.0)]);
     assert_eq!(samples(joined.as_ref()), expected);
+    // Also where nothing but the ends meet.
+    let (first, second) = (floats([(1, 1.0), (5, 5.0)]), floats([(5, 50.0), (6, 60.0)]));
+    let joined = crate::join(vec![series(first, true), series(second, true)]);
+    assert_eq!(
+        samples(joined.as_ref()),
+        floats([(1, 1.0), (5, 5.0), (6, 60.0)])
+    );
 }
 
 fn hints(series: &dyn Series) -> Vec<(i64, CounterReset)> {
