@@ -153,6 +153,8 @@ impl Visit<'_> {
     }
 
     fn decode(&self, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
+        // A chunk whose bytes are lost has no samples.
+        decoded.clear();
         let result = match &entry.place {
             Place::Memory(bytes) => decoded.read(entry.encoding, bytes),
             Place::File(at) => {

@@ -24,7 +24,8 @@ pub struct SealedChunk<'a> {
 
 /// Gives back the bytes of chunks that [`Head::flush_sealed`](crate::Head::flush_sealed) gave away.
 pub trait ChunkSource: Send + Sync {
-    /// Calls `read` once with the bytes of the chunk, or says why there are none.
+    /// Calls `read` once with the bytes of the chunk. If they are lost for good it doesn't, and
+    /// readers go on without the chunk; an error ends what they do.
     fn read(&self, at: ChunkRef, read: &mut dyn FnMut(&[u8])) -> Result<(), StorageError>;
 }
 
