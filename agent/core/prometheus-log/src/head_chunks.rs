@@ -4,7 +4,7 @@
 //! range, its encoding (the top bit says that its samples came out of order) and a checksum. Zeros
 //! follow the last chunk where the file was made larger than needed.
 
-use crate::crc::{Search, is_zero};
+use crate::search::{Search, is_zero};
 use crate::{Cause, Damage, HeadChunkFile};
 
 const MAGIC: u32 = 0x0130_bc91;
@@ -55,6 +55,7 @@ pub struct HeadChunks<'a> {
     last: bool,
     at: usize,
     torn_at: Option<u64>,
+    search: Search,
 }
 
 /// `bytes` is all of the file. A chunk that the end of the last file cuts off is no damage, and
@@ -67,6 +68,7 @@ pub fn read<'a>(source: &HeadChunkFile, bytes: &'a [u8]) -> Result<HeadChunks<'a
         last,
         at,
         torn_at: None,
+        search: Search::default(),
     };
     if last && is_zero(bytes) {
         return Ok(chunks(bytes.len()));
@@ -110,17 +112,16 @@ impl<'a> HeadChunks<'a> {
         })
     }
 
-    fn find_chunk(&self, from: usize) -> Option<usize> {
-        let mut search = Search::new();
+    fn find_chunk(&mut self, from: usize) -> Option<usize> {
         for at in from..self.bytes.len() {
+            if self.search.is_exhausted() {
+                break;
+            }
             let Ok(parsed) = Parsed::parse(self.rest(at), at) else {
                 continue;
             };
-            if parsed.is_likely() && search.matches(parsed.summed, parsed.sum) {
+            if parsed.is_likely() && self.search.matches(parsed.summed, parsed.sum) {
                 return Some(at);
-            }
-            if search.is_exhausted() {
-                break;
             }
         }
         None

@@ -16,9 +16,10 @@
 //! 3. The head chunks: [`head_chunks::read`]. They name series by a reference that only the log (or
 //!    the snapshot) explains, so their places are collected by reference for the next step.
 //! 4. The log: [`Plan::log_after_snapshot`] if the snapshot was taken, else [`Plan::whole_log`];
-//!    [`SegmentReader`], then [`Record::decode`]. Every sample that is in a head chunk may be in the
-//!    log as well, so a sample that the series has already is to be passed over.
-//! 5. `Plan::out_of_order`, in the same way. Its samples belong to the series that the log defines.
+//!    [`SegmentReader`], then [`Record::decode`]. A sample that is not later than its series' newest
+//!    is to be passed over: it is in a head chunk as well, or it came out of order and is in `wbl`.
+//! 5. `Plan::out_of_order`, in the same way. Its samples belong to the series that the log defines;
+//!    some are in the out-of-order head chunks as well.
 //!
 //! A series may be defined several times: again under the same reference (the checkpoint repeats
 //! it), or under a new one, because Prometheus forgot it and met it again. Whoever takes the samples
@@ -28,7 +29,6 @@
 //! What ends before the newest block does is in the blocks already. Prometheus passes it over here,
 //! and so should the taker.
 
-mod crc;
 mod cursor;
 mod damage;
 pub mod head_chunks;
@@ -36,6 +36,7 @@ mod histogram;
 mod inflate;
 mod plan;
 mod record;
+mod search;
 mod segment;
 mod snapshot;
 

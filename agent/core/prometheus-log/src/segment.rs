@@ -8,8 +8,8 @@
 //! After a damaged place, reading goes on at the next fragment whose checksum is right, within the
 //! page if there is one, else from the next page.
 
-use crate::crc::{Search, is_zero};
 use crate::inflate::{Compression, Inflater};
+use crate::search::{Search, is_zero};
 use crate::{Cause, Damage, LogFile};
 
 pub const PAGE_BYTES: usize = 32 * 1024;
@@ -36,6 +36,7 @@ pub struct SegmentReader<'a> {
     assembled: Vec<u8>,
     inflater: Inflater,
     torn_at: Option<u64>,
+    search: Search,
 }
 
 /// A record, decompressed.
@@ -61,6 +62,7 @@ impl<'a> SegmentReader<'a> {
             assembled: Vec::new(),
             inflater: Inflater::new(MAX_RECORD_BYTES),
             torn_at: None,
+            search: Search::default(),
         }
     }
 
@@ -116,7 +118,8 @@ impl<'a> SegmentReader<'a> {
                 Piece::Padding { end: page_end }
             }
             Some(_) if page_bytes < HEADER_BYTES => Piece::Unreadable(Cause::Padding),
-            // Prometheus ends a page early only where it ends the segment.
+            // Prometheus ends a page early only where it ends the segment. Before 2.11 it went on
+            // in a segment after a restart; then this is reported though nothing is lost.
             Some(0) if self.bytes.get(at..).is_some_and(is_zero) => Piece::End,
             Some(0) => Piece::Unreadable(Cause::Hole),
             Some(_) => match Fragment::parse(page, page_bytes) {
@@ -150,14 +153,11 @@ impl<'a> SegmentReader<'a> {
         match (part, self.pending) {
             (Part::Full, _) => {
                 self.pending = Pending::None;
-                let Fragment {
-                    compression, data, ..
-                } = *fragment;
-                return Step::Record(Whole {
+                Step::Record(Whole {
                     offset: start,
-                    compression,
-                    data: Some(data),
-                });
+                    compression: fragment.compression,
+                    data: Some(fragment.data),
+                })
             }
             (Part::First, _) => {
                 self.assembled.clear();
@@ -166,35 +166,46 @@ impl<'a> SegmentReader<'a> {
                     offset: start,
                     compression: fragment.compression,
                 };
+                Step::GoOn
             }
             (_, Pending::None) => {
                 self.pending = part.after_loss();
-                return Step::Damage(self.damage(start, Cause::NoBeginning));
+                Step::Damage(self.damage(start, Cause::NoBeginning))
             }
-            (_, Pending::Lost) => self.pending = part.after_loss(),
+            (_, Pending::Lost) => {
+                self.pending = part.after_loss();
+                Step::GoOn
+            }
             (
                 _,
                 Pending::Record {
                     offset,
                     compression,
                 },
-            ) => {
-                if compression != fragment.compression {
-                    self.pending = part.after_loss();
-                    return Step::Damage(self.damage(offset, Cause::NoEnd));
-                }
-                self.assembled.extend_from_slice(fragment.data);
-                if part == Part::Last {
-                    self.pending = Pending::None;
-                    return Step::Record(Whole {
-                        offset,
-                        compression,
-                        data: None,
-                    });
-                }
-            }
+            ) => self.continue_record(offset, compression, fragment),
         }
-        Step::GoOn
+    }
+
+    fn continue_record(
+        &mut self,
+        offset: usize,
+        compression: Compression,
+        fragment: &Fragment<'a>,
+    ) -> Step<'a> {
+        if compression != fragment.compression {
+            self.pending = fragment.part.after_loss();
+            return Step::Damage(self.damage(offset, Cause::NoEnd));
+        }
+        self.assembled.extend_from_slice(fragment.data);
+        if fragment.part != Part::Last {
+            return Step::GoOn;
+        }
+        self.pending = Pending::None;
+        Step::Record(Whole {
+            offset,
+            compression,
+            data: None,
+        })
     }
 
     fn inflate(&mut self, record: &Whole<'a>) -> Result<RawRecord<'_>, Damage> {
@@ -263,21 +274,20 @@ impl<'a> SegmentReader<'a> {
     /// Searches the rest of the page. An empty fragment has the checksum zero and would be seen
     /// everywhere; it is looked for only where Prometheus has to write one, at the end of a page
     /// that has room for nothing but a header.
-    fn next_fragment(&self, damaged: usize) -> Option<usize> {
+    fn next_fragment(&mut self, damaged: usize) -> Option<usize> {
         let page_end = self.page_end(damaged);
-        let mut search = Search::new();
         for at in damaged + 1..page_end {
+            if self.search.is_exhausted() {
+                break;
+            }
             let page = self.bytes.get(at..page_end).unwrap_or(&[]);
             let Ok((fragment, sum)) = Fragment::parse(page, PAGE_BYTES - at % PAGE_BYTES) else {
                 continue;
             };
             let at_end = fragment.part == Part::First && page.len() == HEADER_BYTES;
             let expected = at_end || !fragment.data.is_empty();
-            if expected && search.matches(fragment.data, sum) {
+            if expected && self.search.matches(fragment.data, sum) {
                 return Some(at);
-            }
-            if search.is_exhausted() {
-                break;
             }
         }
         None
@@ -388,5 +398,37 @@ impl<'a> Fragment<'a> {
             data,
         };
         Ok((fragment, u32::from_be_bytes(sum)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_it_has_searched_enough_it_goes_on_at_the_next_page() {
+        // 0x364b3fb7 is the checksum of "abc".
+        let good = [&[1, 0, 3, 0x36, 0x4b, 0x3f, 0xb7][..], b"abc"].concat();
+        let mut bytes = [&[7][..], &good].concat();
+        bytes.resize(PAGE_BYTES, 0);
+        bytes.extend_from_slice(&good);
+        let file = LogFile {
+            path: "wal/00000000".to_owned(),
+            number: 0,
+            from_offset: 0,
+            last: false,
+        };
+        for (search, found) in [
+            (Search::default(), vec![1, PAGE_BYTES as u64]),
+            (Search::exhausted(), vec![PAGE_BYTES as u64]),
+        ] {
+            let mut reader = SegmentReader::new(&file, &bytes);
+            reader.search = search;
+            let mut offsets = Vec::new();
+            while let Some(record) = reader.next_record() {
+                offsets.extend(record.map(|record| record.offset));
+            }
+            assert_eq!(offsets, found);
+        }
     }
 }

@@ -1,8 +1,5 @@
 //! Mutated files: whatever is in them, reading ends, nothing panics, and no more comes out than the
 //! bytes can hold.
-//!
-//! `NARTHEX_FUZZ_ITERATIONS` sets how many files of each kind are tried (a few hundred without it),
-//! `NARTHEX_FUZZ_SEED` the first seed. The seed of a file that fails is printed.
 
 use std::sync::Arc;
 
@@ -14,38 +11,11 @@ use narthex_prometheus_log::{
 };
 
 use crate::pages::{COMPRESSIONS, Segment, log_file};
-use crate::random::Random;
+use crate::random::{Random, with_seeds};
 use crate::{encode, head_chunks, snapshot};
 
 /// Small enough that a record which inflates without limit is seen.
 const RECORD_LIMIT_BYTES: usize = 4 << 20;
-
-fn number_from(name: &str, default: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(number) => number.parse().expect("a number"),
-        Err(_) => default,
-    }
-}
-
-/// Calls `test` with many seeds.
-fn with_seeds(mut test: impl FnMut(&mut Random)) {
-    struct Report(u64);
-    impl Drop for Report {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("failed with NARTHEX_FUZZ_SEED={}", self.0);
-            }
-        }
-    }
-    let first = number_from("NARTHEX_FUZZ_SEED", 1);
-    let iterations = number_from("NARTHEX_FUZZ_ITERATIONS", 300);
-    println!("seeds {first} to {}", first + iterations - 1);
-    for seed in first..first + iterations {
-        let report = Report(seed);
-        test(&mut Random::new(seed));
-        drop(report);
-    }
-}
 
 /// Changes, removes, adds or repeats some bytes, a few times.
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {

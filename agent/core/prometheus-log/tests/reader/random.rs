@@ -1,4 +1,7 @@
 //! Random numbers that a seed brings back.
+//!
+//! `NARTHEX_FUZZ_ITERATIONS` sets how many seeds each test tries (a hundred without it),
+//! `NARTHEX_FUZZ_SEED` the first one. The seed that fails is printed.
 
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -23,5 +26,32 @@ impl Random {
 
     pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next() as u8).collect()
+    }
+}
+
+fn number_from(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(number) => number.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+/// Calls `test` with many seeds.
+pub(crate) fn with_seeds(mut test: impl FnMut(&mut Random)) {
+    struct Report(u64);
+    impl Drop for Report {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("failed with NARTHEX_FUZZ_SEED={}", self.0);
+            }
+        }
+    }
+    let first = number_from("NARTHEX_FUZZ_SEED", 1);
+    let iterations = number_from("NARTHEX_FUZZ_ITERATIONS", 100);
+    println!("seeds {first} to {}", first + iterations - 1);
+    for seed in first..first + iterations {
+        let report = Report(seed);
+        test(&mut Random::new(seed));
+        drop(report);
     }
 }

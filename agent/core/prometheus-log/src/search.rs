@@ -1,25 +1,32 @@
 //! The search for the next readable piece after a damaged one.
 
-/// How many bytes may be summed while searching: what makes the search linear even on bytes that
-/// are made to look like pieces everywhere.
-const SUMMED_BYTES_LIMIT: usize = 16 << 20;
+/// How many bytes of sums one file is worth: about a second. Bytes that are made to look like pieces
+/// everywhere would take hours; then reading goes on at the next page, or not at all.
+const SUMMED_BYTES_LIMIT: u64 = 4 << 30;
 
 /// Compares checksums until it has summed enough.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
-    summed_bytes: usize,
+    summed_bytes: u64,
 }
 
 impl Search {
-    pub(crate) fn new() -> Self {
-        Search { summed_bytes: 0 }
-    }
-
     pub(crate) fn is_exhausted(&self) -> bool {
         self.summed_bytes > SUMMED_BYTES_LIMIT
     }
 
+    #[cfg(test)]
+    pub(crate) fn exhausted() -> Self {
+        let mut search = Search {
+            summed_bytes: SUMMED_BYTES_LIMIT,
+        };
+        search.matches(b"one more", 0);
+        assert!(search.is_exhausted());
+        search
+    }
+
     pub(crate) fn matches(&mut self, bytes: &[u8], sum: u32) -> bool {
-        self.summed_bytes = self.summed_bytes.saturating_add(bytes.len());
+        self.summed_bytes = self.summed_bytes.saturating_add(bytes.len() as u64);
         crc32c::crc32c(bytes) == sum
     }
 }
