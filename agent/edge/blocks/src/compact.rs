@@ -137,7 +137,8 @@ fn add_part(
 ) -> Result<(), Error> {
     let mut continues = true;
     for chunk in part.chunks() {
-        if continues && part.wants_all_of(chunk) && copy_chunk(writer, part, chunk)? {
+        if part.wants_all_of(chunk) && copy_chunk(writer, part, chunk)? {
+            continues = true;
             continue;
         }
         let mut failure = None;
