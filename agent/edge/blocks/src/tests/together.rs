@@ -87,3 +87,44 @@ fn the_metrics_have_the_upstream_names() {
         assert!(names.contains(&name), "{name} is missing");
     }
 }
+
+#[test]
+fn labels_are_of_series_that_have_samples_in_the_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = open(folder.path());
+    let content: Content = [("a", "x", 0), ("b", "y", 500)]
+        .map(|(name, other, start)| {
+            let samples = floats((start..start + 500).map(|t| (t, 1.0)));
+            (labels(&[("name", name), (other, "1")]), samples)
+        })
+        .into_iter()
+        .collect();
+    write(&blocks, &content, (0, 1000));
+    let asked = |matchers: &[narthex_model::Matcher], start_ms, end_ms| {
+        let sets = [matchers.to_vec()];
+        let query = label_query(&sets, start_ms, end_ms);
+        let text = |found: Vec<std::sync::Arc<str>>| found.join(" ");
+        let names = text(blocks.label_names(&query).unwrap());
+        let values = text(blocks.label_values("name", &query).unwrap());
+        (names, values, blocks.series(&query).unwrap().len())
+    };
+    let expected = |names: &str, values: &str, series| (names.into(), values.into(), series);
+    assert_eq!(asked(&[], 0, 999), expected("name x y", "a b", 2));
+    assert_eq!(asked(&[], 0, 400), expected("name x", "a", 1));
+    assert_eq!(asked(&[], 600, 5000), expected("name y", "b", 1));
+    assert_eq!(asked(&[], 1000, 5000), expected("", "", 0));
+    let b = [narthex_model::Matcher::equal("name", "b")];
+    assert_eq!(asked(&b, 0, 999), expected("name y", "b", 1));
+    assert_eq!(asked(&b, 0, 400), expected("", "", 0));
+    // No set at all means all; several sets mean any.
+    let query = label_query(&[], 0, 999);
+    assert_eq!(blocks.series(&query).unwrap().len(), 2);
+    let both = [
+        b.to_vec(),
+        vec![narthex_model::Matcher::equal("name", "a")],
+        b.to_vec(),
+    ];
+    assert_eq!(blocks.series(&label_query(&both, 0, 999)).unwrap().len(), 2);
+    blocks.delete(&[b.to_vec()], 0, 999).unwrap();
+    assert_eq!(asked(&[], 0, 999), expected("name x", "a", 1));
+}

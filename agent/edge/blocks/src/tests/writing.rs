@@ -207,7 +207,7 @@ fn check_meta(merged: &Block) {
 #[test]
 fn histogram_chunks_are_copied_and_hints_after_a_deletion_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let value = |t: i64| SampleValue::Histogram(histogram(t as u32, CounterReset::Unknown));
+    let value = |t: i64| SampleValue::Histogram(histogram(t as u32, Unknown));
     let content: Content = one_series((0..3000).map(|t| (t, value(t))).collect());
     write_with(folder.path(), &content, (0, 3000), &small_chunks());
     let blocks = open(folder.path());
