@@ -266,8 +266,9 @@ impl<'a> Committing<'a> {
         for number in 0..self.touched.len() {
             self.encode_page(number, epoch);
         }
-        self.encode_aside();
         self.scratch.flush();
+        // After the definitions, which tell what the exemplars are of.
+        self.encode_aside();
     }
 
     fn encode_page(&mut self, number: usize, epoch: u32) {
