@@ -163,16 +163,17 @@ impl<'a> BitReader<'a> {
         value
     }
 
-    /// A varint of more than ten bytes is cut there: what follows reads as the next thing.
+    /// A varint of more than ten bytes is none: the reader has overrun then.
     pub(crate) fn read_unsigned_varint(&mut self) -> u64 {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.read(8);
             value |= (byte & 0x7f) << shift;
             if byte < 0x80 {
-                break;
+                return value;
             }
         }
+        self.position_bits = self.bytes.len() * 8 + 1;
         value
     }
 
@@ -218,6 +219,14 @@ mod tests {
             reader.skip(lead);
             prop_assert_eq!(reader.read_varint(), signed);
             prop_assert_eq!(reader.read_unsigned_varint(), unsigned);
+        }
+
+        #[test]
+        fn a_varint_without_end_is_refused(lead in 0u32..8) {
+            let mut reader = BitReader::new(&[0xff; 30]);
+            reader.skip(lead);
+            reader.read_unsigned_varint();
+            prop_assert!(reader.overran());
         }
 
         #[test]

@@ -1,8 +1,8 @@
 //! Columns of floats, written in both ways and read again.
 
 use narthex_chunk::{
-    ChunkError, Encoding, MAX_SAMPLES, XorState, decode_floats, decode_floats_with_starts,
-    encode_xor, sample_count,
+    ChunkError, Encoding, MAX_SAMPLES, XOR_STATE_BYTES, XorState, decode_floats,
+    decode_floats_with_starts, encode_xor, sample_count,
 };
 use narthex_model::STALE_NAN;
 use proptest::prelude::*;
@@ -121,6 +121,26 @@ proptest! {
         prop_assert_eq!(&state.assemble([spilled.as_slice()]), &chunk);
         append(&mut state, &mut spilled, &samples[at..]);
         prop_assert_eq!(decoded(&state.assemble([spilled.as_slice()])), Ok(samples));
+    }
+
+    #[test]
+    fn a_state_kept_as_bytes_goes_on(samples in samples(), at in 0usize..200) {
+        let at = at.min(samples.len());
+        let (mut spilled, state) = appended(&samples[..at]);
+        let mut kept = XorState::from_bytes(&state.to_bytes()).unwrap();
+        append(&mut kept, &mut spilled, &samples[at..]);
+        prop_assert_eq!(kept.assemble([spilled.as_slice()]), by_sample(&samples));
+    }
+
+    #[test]
+    fn any_bytes_are_a_state_or_none(bytes: [u8; 32], ends in any::<[u8; 5]>(), samples in samples()) {
+        let mut state = [0; XOR_STATE_BYTES];
+        state[..32].copy_from_slice(&bytes);
+        // Of these some are often good: count, waiting bits, window.
+        state[32..].copy_from_slice(&[ends[0], 0, ends[2] & 127, ends[3] & 63, ends[4] & 63]);
+        if let Some(mut state) = XorState::from_bytes(&state) {
+            append(&mut state, &mut Vec::new(), &samples);
+        }
     }
 
     #[test]
