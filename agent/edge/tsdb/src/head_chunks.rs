@@ -49,6 +49,8 @@ pub(crate) struct HeadChunks {
     file_bytes: u64,
     /// Chunks that could not be read.
     damaged: Option<IntCounter>,
+    /// Those that are counted and told already.
+    reported: Mutex<BTreeSet<ChunkRef>>,
     maps: RwLock<BTreeMap<u32, Arc<MappedFile>>>,
     writer: Mutex<Writer>,
 }
@@ -80,6 +82,7 @@ impl HeadChunks {
             disk,
             file_bytes: FILE_BYTES,
             damaged: None,
+            reported: Mutex::default(),
             maps: RwLock::default(),
             writer: Mutex::new(Writer {
                 current: None,
@@ -213,6 +216,21 @@ impl HeadChunks {
         Ok(read(map.get(offset..).unwrap_or_default()))
     }
 
+    fn report(&self, at: ChunkRef, reason: &str) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reported.insert(at) {
+            return;
+        }
+        drop(reported);
+        if let Some(damaged) = &self.damaged {
+            damaged.inc();
+        }
+        tracing::error!(
+            file = %file_path(&self.folder, at.file).display(), offset = at.offset, reason,
+            "a chunk of the head cannot be read and is passed over"
+        );
+    }
+
     /// A frame that has not been written yet: a copy, so that nothing foreign runs under the lock.
     fn waiting_frame(&self, at: ChunkRef) -> Option<Vec<u8>> {
         let writer = self.writer();
@@ -237,24 +255,17 @@ impl HeadChunks {
 }
 
 impl ChunkSource for HeadChunks {
+    /// A chunk that cannot be read costs itself: it is reported and passed over.
     fn read(&self, at: ChunkRef, read: &mut dyn FnMut(&[u8])) -> Result<(), StorageError> {
         let found = self.with_frame(at, |bytes| {
             chunk_at(bytes, at).map(|chunk| read(chunk.bytes))
         });
-        let reason = match found {
-            Ok(Some(())) => return Ok(()),
-            Ok(None) => "is damaged".to_owned(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        if let Some(damaged) = &self.damaged {
-            damaged.inc();
+        match found {
+            Ok(Some(())) => {}
+            Ok(None) => self.report(at, "its checksum is wrong"),
+            Err(error) => self.report(at, &error.to_string()),
         }
-        let path = file_path(&self.folder, at.file);
-        Err(StorageError::Internal(format!(
-            "the chunk at byte {} of {} {reason}",
-            at.offset,
-            path.display()
-        )))
+        Ok(())
     }
 }
 
@@ -370,8 +381,9 @@ mod tests {
 
     fn read(chunks: &HeadChunks, at: ChunkRef) -> Option<Vec<u8>> {
         let mut found = None;
-        let read = chunks.read(at, &mut |bytes| found = Some(bytes.to_vec()));
-        assert_eq!(read.is_ok(), found.is_some());
+        chunks
+            .read(at, &mut |bytes| found = Some(bytes.to_vec()))
+            .unwrap();
         found
     }
 

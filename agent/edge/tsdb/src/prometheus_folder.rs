@@ -120,9 +120,9 @@ struct Known {
     chunks_end_ms: i64,
 }
 
-struct Taker<'a> {
+struct Taker<'a, 'h> {
     data: &'a Path,
-    import: &'a Import<'a>,
+    import: &'a Import<'h>,
     between: &'a mut dyn FnMut(),
     /// What is older is in the blocks.
     min_ms: i64,
@@ -143,7 +143,7 @@ enum Source {
 /// Calls of `between` come after so many records.
 const RECORDS_AT_ONCE: u64 = 10_000;
 
-impl<'a> Taker<'a> {
+impl<'a> Taker<'a, '_> {
     fn plan(&mut self, plan: &Plan, files: &'a [(HeadChunkFile, MappedFile)]) -> io::Result<()> {
         for (source, bytes) in files {
             self.find_chunks(source, bytes);

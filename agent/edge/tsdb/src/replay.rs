@@ -20,7 +20,7 @@ use crate::config::OpenError;
 use crate::disk::{Disk, with_path};
 use crate::file_header::HeaderState;
 use crate::head_chunks::HeadChunks;
-use crate::log::files::{self, snapshot_path};
+use crate::log::files::{self, segment_path, snapshot_path};
 use crate::log::read::{Cut, Damage, LogEnd, Segment, scan};
 use crate::log::segment;
 use crate::nowhere::Nowhere;
@@ -89,17 +89,20 @@ impl Replay<'_> {
         let files = files::list(self.folder, self.disk).map_err(OpenError::Log)?;
         let mut report = Report::default();
         let head = Arc::new(self.snapshot(&files.snapshots, &mut report)?);
-        if let Some(end_ms) = self.blocks_end_ms {
-            // Nothing is logged: the blocks tell it again at the next start.
+        if let Some(end_ms) = self.blocks_end_ms
+            && end_ms > head.min_valid_ms()
+        {
+            // The last run ended between writing a block and dropping what it holds. Nothing is logged: the blocks tell it again at the next start.
             let truncated = head.truncate(end_ms, &Nowhere);
             truncated.map_err(|e| OpenError::Log(io::Error::other(e)))?;
         }
         let first = report.snapshot.unwrap_or(0);
         let (old, new): (Vec<u64>, Vec<u64>) =
             files.segments.iter().partition(|number| **number < first);
-        for number in old {
-            let removed = self.disk.remove(&files::segment_path(self.folder, number));
-            removed.map_err(OpenError::Log)?;
+        let gone = old.iter().map(|number| segment_path(self.folder, *number));
+        let others = files.snapshots.iter().filter(|number| **number != first);
+        for path in gone.chain(others.map(|number| snapshot_path(self.folder, *number))) {
+            self.disk.remove(&path).map_err(OpenError::Log)?;
         }
         let segments = self.open_segments(&new)?;
         // Without a snapshot the log begins with segment 1.
@@ -109,27 +112,29 @@ impl Replay<'_> {
         Ok(Restored { head, end, report })
     }
 
-    /// The head of the newest snapshot that can be read.
+    /// The head of the newest snapshot that is whole; if none is, of the newest that can be read.
     fn snapshot(&self, numbers: &[u64], report: &mut Report) -> Result<Head, OpenError> {
+        let mut in_part = None;
         for number in numbers.iter().rev() {
             let path = snapshot_path(self.folder, *number);
             let bytes = MappedFile::open(&path);
             let bytes = bytes.map_err(|e| OpenError::Log(with_path(&e, &path)))?;
             bytes.read_ahead();
             if let HeaderState::Newer(found) = snapshot_file::KIND.check(&bytes, *number) {
-                let supported = snapshot_file::KIND.version;
-                return Err(newer(path, found, supported));
+                return Err(newer(path, found, snapshot_file::KIND.version));
             }
             let head = (self.new_head)();
-            match head.read_snapshot(snapshot_file::body(&bytes)) {
-                Ok(read) => {
-                    report.snapshot = Some(*number);
-                    report.snapshot_bytes = bytes.len() as u64;
-                    if read.damaged_pages > 0 {
-                        let reason = format!("{} pages are damaged", read.damaged_pages);
-                        self.damaged_snapshot(&path, &reason, report);
-                    }
+            let read = head.read_snapshot(snapshot_file::body(&bytes));
+            let taken = (*number, bytes.len() as u64);
+            match read {
+                Ok(read) if read.damaged_pages == 0 => {
+                    (report.snapshot, report.snapshot_bytes) = (Some(taken.0), taken.1);
                     return Ok(head);
+                }
+                Ok(read) => {
+                    let reason = format!("{} pages are damaged", read.damaged_pages);
+                    self.damaged_snapshot(&path, &reason, report);
+                    in_part = in_part.or(Some((head, taken)));
                 }
                 Err(SnapshotError::Newer(found)) => {
                     return Err(newer(path, found, snapshot_file::KIND.version));
@@ -137,9 +142,14 @@ impl Replay<'_> {
                 Err(error) => self.damaged_snapshot(&path, &error.to_string(), report),
             }
         }
-        // What the log still has is read, so that only what the snapshot held is lost.
-        report.snapshot = numbers.last().copied();
-        Ok((self.new_head)())
+        // What the log still has is read in any case, so that only what the snapshot held is lost.
+        let (head, taken) = in_part.unwrap_or_else(|| {
+            let newest = numbers.last().copied().unwrap_or(0);
+            ((self.new_head)(), (newest, 0))
+        });
+        report.snapshot = Some(taken.0).filter(|number| *number > 0);
+        report.snapshot_bytes = taken.1;
+        Ok(head)
     }
 
     fn damaged_snapshot(&self, path: &Path, reason: &str, report: &mut Report) {
@@ -195,6 +205,9 @@ impl Replay<'_> {
             Ok(scanned)
         });
         let scanned = scanned.map_err(OpenError::Log)?;
+        if let Some(newest) = segments.last() {
+            self.progress.advance(newest.number);
+        }
         let mut damages = scanned.damages;
         let (samples, lost, unreadable) = results.into_parts();
         damages.extend(unreadable.iter().filter_map(|(place, reason)| {
@@ -312,6 +325,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     fn take(&mut self, found: Found<'a>) {
+        if let Some(segment) = self.segments.get(found.segment) {
+            self.replay.progress.advance(segment.number);
+        }
         self.waiting_bytes += found.bytes.len();
         self.records += 1;
         self.waiting.push(found);
@@ -338,7 +354,6 @@ impl<'a, 'r> Feeder<'a, 'r> {
         let Some(segment) = self.segments.get(index) else {
             return;
         };
-        self.replay.progress.advance(segment.number);
         if self.reported.elapsed() >= REPORT_INTERVAL {
             self.reported = Instant::now();
             tracing::info!(
@@ -378,7 +393,7 @@ impl Worker {
                 .map(|replayed| results.count(replayed.stored, replayed.lost)),
         };
         if let Err(damaged) = taken {
-            results.unreadable(found, damaged);
+            results.unreadable(found, &damaged);
         }
     }
 }
@@ -402,7 +417,7 @@ impl Results {
     }
 
     /// Several workers may find the same record unreadable; it counts once.
-    fn unreadable(&self, found: &Found<'_>, damaged: DamagedRecord) {
+    fn unreadable(&self, found: &Found<'_>, damaged: &DamagedRecord) {
         let place = (found.segment, found.offset, found.bytes.len());
         let mut unreadable = self
             .unreadable

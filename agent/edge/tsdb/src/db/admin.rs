@@ -43,7 +43,8 @@ impl StoreAdmin for Db {
         let deleted = self.head.delete(matcher_sets, start_ms, end_ms, &self.log);
         deleted.map_err(internal)?;
         let deleted = self.blocks.delete(matcher_sets, start_ms, end_ms);
-        deleted.map_err(internal)
+        deleted.map_err(internal)?;
+        self.sync().map_err(internal)
     }
 
     fn clean_tombstones(&self) -> Result<(), StorageError> {

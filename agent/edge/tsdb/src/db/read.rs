@@ -18,7 +18,7 @@ use super::Db;
 impl Queryable for Db {
     fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
         let of_head = SelectQuery {
-            start_ms: self.from_head_ms(query.start_ms),
+            start_ms: self.head_start_ms(query.start_ms),
             ..query.clone()
         };
         let head = self.head.select(&of_head)?;
@@ -65,13 +65,13 @@ impl StoreStatus for Db {
 
 impl Db {
     /// What is older than this is not taken from the head.
-    fn from_head_ms(&self, start_ms: i64) -> i64 {
+    fn head_start_ms(&self, start_ms: i64) -> i64 {
         start_ms.max(self.head_floor_ms.load(Ordering::Acquire))
     }
 
     fn of_head<'a>(&self, query: &LabelQuery<'a>) -> LabelQuery<'a> {
         LabelQuery {
-            start_ms: self.from_head_ms(query.start_ms),
+            start_ms: self.head_start_ms(query.start_ms),
             ..query.clone()
         }
     }

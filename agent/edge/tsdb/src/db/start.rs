@@ -68,7 +68,8 @@ pub(super) fn open(
     let log = Arc::new(log.with_segment_bytes(config.wal_segment_bytes));
     let head = restored.head;
     // What the replay did not need is left from a run that was killed.
-    chunks.retain(&head.chunk_files()).map_err(OpenError::Log)?;
+    let chunk_files = head.chunk_files();
+    chunks.retain(&chunk_files).map_err(OpenError::Log)?;
     Shown::register(registry, sources(&head, &log, &chunks))?;
     let sync_thread = SyncThread::start(log.clone(), metrics.clone(), config.sync_interval)
         .map_err(OpenError::Log)?;
@@ -80,7 +81,7 @@ pub(super) fn open(
         metrics,
         disk,
         limits: Mutex::default(),
-        upkeep: Mutex::new(Upkeep::after(&restored.report)),
+        upkeep: Mutex::new(Upkeep::after(&restored.report, chunk_files)),
         head_floor_ms: AtomicI64::new(i64::MIN),
         sync_thread,
         lock,

@@ -4,6 +4,7 @@
 //! Done on a thread of low priority, one step at a time, so that appends and queries go before.
 //! What fails is logged and tried again the next time.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::TryLockError;
@@ -18,6 +19,7 @@ use crate::config::BLOCK_RANGE_MS;
 use crate::log::files;
 use crate::replay::Report;
 use crate::snapshot_file::SnapshotWriter;
+use crate::sync_thread;
 
 /// Marks blocks of samples that came late, as Prometheus does.
 pub(super) const LATE_HINT: &str = "from-out-of-order";
@@ -34,19 +36,41 @@ const NICENESS: i32 = 10;
 pub(super) struct Upkeep {
     /// The head has to be written for another reason than that the log is long.
     snapshot_is_due: bool,
-    /// Size of the snapshot that is in use.
-    snapshot_bytes: u64,
+    /// The newest snapshot.
+    current: Generation,
+    /// The one before: the start falls back on it if the newest has gone bad.
+    previous: Option<Generation>,
     /// A block with the older samples is there, but the head still has them.
     truncate_to_ms: Option<i64>,
 }
 
+/// A snapshot of the head with what belongs to it.
+#[derive(Clone, Debug, Default)]
+struct Generation {
+    /// The first segment that is to be replayed on top.
+    segment: u64,
+    size_bytes: u64,
+    /// Files with chunks that it names.
+    chunk_files: BTreeSet<u32>,
+}
+
 impl Upkeep {
-    pub(super) fn after(report: &Report) -> Self {
+    pub(super) fn after(report: &Report, chunk_files: BTreeSet<u32>) -> Self {
         Upkeep {
             snapshot_is_due: report.damages > 0 || report.snapshot_damages > 0,
-            snapshot_bytes: report.snapshot_bytes,
+            current: Generation {
+                segment: report.snapshot.unwrap_or(0),
+                size_bytes: report.snapshot_bytes,
+                chunk_files,
+            },
+            previous: None,
             truncate_to_ms: None,
         }
+    }
+
+    fn snapshot_bytes(&self) -> u64 {
+        let previous = self.previous.as_ref().map_or(0, |former| former.size_bytes);
+        self.current.size_bytes + previous
     }
 
     pub(super) fn wants_snapshot(&self) -> bool {
@@ -94,8 +118,9 @@ impl Db {
             report(&error, "deleting old blocks failed");
         }
         self.collect_garbage();
-        let log_bytes = self.log.log.size_bytes();
-        let limit_bytes = self.config.wal_segment_bytes.max(upkeep.snapshot_bytes / 2);
+        let log_bytes = self.log.log.size_bytes_from(upkeep.current.segment);
+        let half_bytes = upkeep.current.size_bytes / 2;
+        let limit_bytes = self.config.wal_segment_bytes.max(half_bytes);
         upkeep.snapshot_is_due |= log_bytes >= limit_bytes || self.log.log.is_suspect();
         if upkeep.snapshot_is_due && !self.is_closed() {
             self.snapshot_head(upkeep);
@@ -114,18 +139,32 @@ impl Db {
 
     /// Writes blocks as long as the head holds more than one and a half of their range.
     fn compact_head(&self, upkeep: &mut Upkeep) -> Result<(), Error> {
+        if self.log.log.is_suspect() {
+            // A snapshot comes first.
+            return Ok(());
+        }
         if let Some(border_ms) = upkeep.truncate_to_ms
             && !self.truncate_head(upkeep, border_ms)
         {
             return Ok(());
         }
         while let Some(border_ms) = self.next_border_ms() {
+            // After power loss the blocks must not have what the log before them has lost.
+            if let Err(error) = self.sync() {
+                tracing::warn!(%error, "no block is written of what the log may lose");
+                break;
+            }
             self.write_blocks_before(border_ms, border_ms)?;
             if !self.truncate_head(upkeep, border_ms) {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Makes what was committed survive power loss.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_thread::sync(&self.log.log, &self.metrics)
     }
 
     /// Up to where the head is to be written as blocks, if it is.
@@ -236,7 +275,7 @@ impl Db {
         let usage = Usage {
             other_bytes: self.log.log.size_bytes()
                 + self.chunks.size_bytes()
-                + upkeep.snapshot_bytes,
+                + upkeep.snapshot_bytes(),
             disk_bytes: narthex_blocks::retention::disk_size_bytes(&self.config.path).unwrap_or(0),
         };
         let expired = self.blocks.expired(&limits, &usage);
@@ -266,7 +305,7 @@ impl Db {
         match self.write_snapshot(upkeep) {
             Ok(()) => {
                 let seconds = start.elapsed().as_secs_f64();
-                let size_bytes = upkeep.snapshot_bytes;
+                let size_bytes = upkeep.current.size_bytes;
                 tracing::info!(size_bytes, seconds, "wrote a snapshot of the head");
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -286,6 +325,7 @@ impl Db {
     /// Nothing is removed before all that replaces it is on the disk.
     pub(super) fn write_snapshot(&self, upkeep: &mut Upkeep) -> io::Result<()> {
         let (log, folder) = (&self.log.log, self.log_folder());
+        let was_suspect = log.is_suspect();
         let segment = log.roll()?;
         self.head
             .flush_sealed(&mut |chunk| self.chunks.add(&chunk))?;
@@ -299,25 +339,35 @@ impl Db {
         writer.sync()?;
         // What the snapshot has must not be missing from the log before it.
         log.sync()?;
-        upkeep.snapshot_bytes = writer.finish()?;
-        upkeep.snapshot_is_due = false;
-        let size = i64::try_from(upkeep.snapshot_bytes).unwrap_or(i64::MAX);
+        let new = Generation {
+            segment,
+            size_bytes: writer.finish()?,
+            chunk_files: self.head.chunk_files(),
+        };
+        let size = i64::try_from(new.size_bytes).unwrap_or(i64::MAX);
         self.metrics.snapshot_size_bytes.set(size);
-        self.remove_replaced(segment)
+        let former = std::mem::replace(&mut upkeep.current, new);
+        // On top of the former one, a log that may have lost something is of no use.
+        upkeep.previous = (former.segment > 0 && !was_suspect).then_some(former);
+        upkeep.snapshot_is_due = false;
+        self.remove_replaced(upkeep)
     }
 
-    /// Removes what the snapshot of this segment replaces.
-    fn remove_replaced(&self, segment: u64) -> io::Result<()> {
+    /// Removes what neither the newest snapshot needs nor the one before.
+    fn remove_replaced(&self, upkeep: &Upkeep) -> io::Result<()> {
         let folder = self.log_folder();
+        let oldest = upkeep.previous.as_ref().unwrap_or(&upkeep.current);
         for old in files::list(&folder, &*self.disk)?.snapshots {
-            if old < segment {
+            if old < oldest.segment {
                 self.metrics.checkpoint_deletions.inc();
                 let removed = self.disk.remove(&files::snapshot_path(&folder, old));
                 removed.inspect_err(|_| self.metrics.checkpoint_deletions_failed.inc())?;
             }
         }
-        self.log.log.remove_before(segment)?;
-        self.chunks.retain(&self.head.chunk_files())
+        self.log.log.remove_before(oldest.segment)?;
+        let mut needed = self.head.chunk_files();
+        needed.extend(&oldest.chunk_files);
+        self.chunks.retain(&needed)
     }
 
     /// Long work ends when the store is closed.

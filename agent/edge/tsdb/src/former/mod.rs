@@ -117,13 +117,13 @@ fn number_in(name: &str, name_of: fn(u64) -> String) -> Option<u64> {
     (name_of(number) == name).then_some(number)
 }
 
-struct Taker<'a> {
-    import: &'a Import<'a>,
+struct Taker<'a, 'h> {
+    import: &'a Import<'h>,
     ids: HashMap<u64, u32>,
     taken: Taken,
 }
 
-impl Taker<'_> {
+impl Taker<'_, '_> {
     fn segment(&mut self, folder: &Path, number: u64, is_last: bool) -> io::Result<()> {
         let path = segment_path(folder, number);
         let bytes = MappedFile::open(&path).map_err(|e| with_path(&e, &path))?;

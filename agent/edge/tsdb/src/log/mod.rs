@@ -266,9 +266,14 @@ impl Log {
 
     /// Of all segments.
     pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes_from(0)
+    }
+
+    /// Of the segments from this number on.
+    pub(crate) fn size_bytes_from(&self, number: u64) -> u64 {
         let tail = self.tail();
-        let older: u64 = tail.older.iter().map(|info| info.size_bytes).sum();
-        older + tail.length
+        let older = tail.older.iter().filter(|info| info.number >= number);
+        older.map(|info| info.size_bytes).sum::<u64>() + tail.length
     }
 
     #[cfg(test)]
@@ -296,7 +301,7 @@ impl Log {
 impl narthex_head::Log for Log {
     fn epoch(&self) -> u32 {
         let mut tail = self.tail();
-        if tail.length >= self.segment_bytes {
+        if tail.length >= self.segment_bytes && tail.length > HEADER_BYTES {
             // If there is no room for a new segment there is hardly any in the old one: the commit
             // finds out.
             let _ = self.roll_tail(&mut tail);
