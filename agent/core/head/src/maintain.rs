@@ -191,9 +191,7 @@ impl Head {
             for &id in of_page {
                 let slot = slot_of(id);
                 if page.marked.contains(slot) && inner.is_empty(slot) {
-                    inner.clear(slot, &mut tally);
-                    inner.births[usize::from(slot)] =
-                        inner.births[usize::from(slot)].wrapping_add(1);
+                    inner.bury(slot, &mut tally);
                     page.defined.remove(slot);
                     removed.push(id);
                 }

@@ -484,6 +484,18 @@ impl PageInner {
         self.history.clear(slot);
     }
 
+    /// Whether the slot has something of a series, be it that there was one.
+    pub(crate) fn was_used(&self, slot: u8) -> bool {
+        self.hot[usize::from(slot)].has_seen() || self.side(slot).is_some()
+    }
+
+    /// Ends the life of a slot's series.
+    pub(crate) fn bury(&mut self, slot: u8, tally: &mut Tally) {
+        self.clear(slot, tally);
+        let birth = &mut self.births[usize::from(slot)];
+        *birth = birth.wrapping_add(1);
+    }
+
     /// Hides the samples of an interval, both ends inclusive, from readers.
     pub(crate) fn add_deletion(&mut self, slot: u8, interval: (i64, i64)) {
         let deleted = &mut self.side_or_new(slot).deleted;

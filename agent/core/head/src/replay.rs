@@ -53,12 +53,7 @@ impl Head {
     /// in order.
     pub fn replay_definitions(&self, record: &[u8]) -> Result<(), DamagedRecord> {
         each_section(record, |kind, body| match kind {
-            record::DEFINITIONS => {
-                let mut catalogue = self.catalogue_mut();
-                definitions::each_series(body, |id, table, pairs, places| {
-                    define(&mut catalogue, id, table, pairs, places);
-                })
-            }
+            record::DEFINITIONS => define(&mut self.catalogue_mut(), body),
             record::EXEMPLARS => others::each_exemplar(body, |id, exemplar| {
                 if let Some(labels) = self.catalogue().labels(id) {
                     self.exemplar_ring().add(&labels, exemplar);
@@ -119,7 +114,11 @@ impl Head {
                     }
                 } else {
                     end.without_labels += u64::from(!inner.is_empty(slot));
-                    inner.clear(slot, &mut tally);
+                    if page.defined.contains(slot) || inner.was_used(slot) {
+                        // The next series here is not to be taken for the one that was.
+                        inner.bury(slot, &mut tally);
+                    }
+                    page.defined.remove(slot);
                 }
             }
         }
@@ -131,29 +130,41 @@ impl Head {
     }
 }
 
-/// Gives an id to a series. Whoever has the id or the labels so far has gone, as else the writer
-/// would not have given them.
-fn define(
-    catalogue: &mut Catalogue,
-    id: u32,
-    table: &mut LabelTable<'_>,
-    pairs: &[(&str, &str)],
-    places: &[u32],
-) {
-    for _ in 0..3 {
-        match catalogue.insert_indexed(id, table, places) {
-            Ok(()) => return,
-            Err(InsertError::IdInUse(_)) => {
-                if has_labels(catalogue, id, pairs, places) {
-                    return;
-                }
-                catalogue.remove(&[id]);
+/// Gives ids to series. Whoever has an id or the labels so far has gone, as else the writer would
+/// not have given them.
+fn define(catalogue: &mut Catalogue, body: Reader<'_>) -> Result<(), DamagedRecord> {
+    let defined = definitions::read(body)?;
+    let other_labels = |id: &u32, places: &[u32]| {
+        catalogue.contains(*id) && !has_labels(catalogue, *id, &defined.pairs, places)
+    };
+    let former = defined
+        .iter()
+        .filter(|(id, places)| other_labels(id, places));
+    let former: Vec<u32> = former.map(|(id, _)| id).collect();
+    if !former.is_empty() {
+        catalogue.remove(&former);
+    }
+    let mut table = LabelTable::new(defined.pairs.clone());
+    let mut waiting = Vec::new();
+    let mut holders = Vec::new();
+    for (id, places) in defined.iter() {
+        match catalogue.insert_indexed(id, &mut table, places) {
+            Err(InsertError::LabelsInUse(holder)) => {
+                holders.push(holder);
+                waiting.push((id, places));
             }
-            Err(InsertError::LabelsInUse(other)) => catalogue.remove(&[other]),
-            // No label set: the samples will be found to be without.
-            Err(_) => return,
+            // It is there already, or it is no label set: then its samples will be found to be
+            // without.
+            Ok(()) | Err(_) => {}
         }
     }
+    if !holders.is_empty() {
+        catalogue.remove(&holders);
+        for (id, places) in waiting {
+            let _ = catalogue.insert_indexed(id, &mut table, places);
+        }
+    }
+    Ok(())
 }
 
 fn has_labels(catalogue: &Catalogue, id: u32, pairs: &[(&str, &str)], places: &[u32]) -> bool {

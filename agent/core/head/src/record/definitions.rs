@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use narthex_catalogue::{Catalogue, LabelTable};
+use narthex_catalogue::Catalogue;
 
 use crate::DamagedRecord;
 use crate::bytes::{Reader, put_bytes, put_varint};
@@ -132,11 +132,28 @@ pub(crate) fn each_id(
     Ok(count as u64)
 }
 
-/// Calls `define` with each id and the places of its labels in the table.
-pub(crate) fn each_series<'a>(
-    mut body: Reader<'a>,
-    mut define: impl FnMut(u32, &mut LabelTable<'a>, &[(&'a str, &'a str)], &[u32]),
-) -> Result<(), DamagedRecord> {
+/// The series of a record.
+pub(crate) struct Defined<'a> {
+    /// Names and values.
+    pub(crate) pairs: Vec<(&'a str, &'a str)>,
+    ids: Vec<u32>,
+    /// For all series, one after another.
+    places: Vec<u32>,
+    /// Where the places of each series end.
+    ends: Vec<usize>,
+}
+
+impl Defined<'_> {
+    /// Each id, and which of the pairs are its labels.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let ranges = starts.zip(&self.ends);
+        let places = ranges.map(|(start, end)| self.places.get(start..*end).unwrap_or_default());
+        self.ids.iter().copied().zip(places)
+    }
+}
+
+pub(crate) fn read(mut body: Reader<'_>) -> Result<Defined<'_>, DamagedRecord> {
     let mut ids = Vec::new();
     each_id(&mut body, |id, _| {
         ids.push(id);
@@ -155,10 +172,8 @@ pub(crate) fn each_series<'a>(
         };
         pairs.push((string()?, string()?));
     }
-    let mut table = LabelTable::new(pairs.clone());
-    let mut places = Vec::new();
-    for id in ids {
-        places.clear();
+    let (mut places, mut ends) = (Vec::new(), Vec::with_capacity(ids.len()));
+    for _ in &ids {
         for _ in 0..body.count(1)? {
             let place = body.u32()?;
             if place as usize >= pairs.len() {
@@ -166,7 +181,12 @@ pub(crate) fn each_series<'a>(
             }
             places.push(place);
         }
-        define(id, &mut table, &pairs, &places);
+        ends.push(places.len());
     }
-    Ok(())
+    Ok(Defined {
+        pairs,
+        ids,
+        places,
+        ends,
+    })
 }
