@@ -28,7 +28,7 @@ fn read(folder: &Path) -> (Vec<Vec<u8>>, Scan) {
         .collect();
     let mut records = Vec::new();
     let scan = scan(&segments, 1, &mut |_, _, record| {
-        records.push(record.to_vec())
+        records.push(record.to_vec());
     });
     (records, scan)
 }

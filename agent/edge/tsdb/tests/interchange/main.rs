@@ -177,9 +177,21 @@ fn there_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let running = Prometheus::start(&program, folder.path(), true);
-    std::thread::sleep(Duration::from_secs(3));
-    let until_ms = now_ms() - 500;
-    let expected = running.content(until_ms);
+    let up = Labels::from_pairs([
+        ("__name__", "up"),
+        ("instance", &*running.address.to_string()),
+        ("job", "own"),
+    ]);
+    let start = Instant::now();
+    let (until_ms, expected) = loop {
+        let until_ms = now_ms() - 500;
+        let expected = running.content(until_ms);
+        if expected.get(&up).is_some_and(|samples| samples.len() >= 20) {
+            break (until_ms, expected);
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "no scrapes");
+        std::thread::sleep(Duration::from_millis(100));
+    };
     assert!(expected.len() > 100, "{} series", expected.len());
     // Its end is a kill.
     drop(running);

@@ -376,7 +376,7 @@ fn an_unreadable_block_costs_itself_and_stays() {
     db.close().unwrap();
     drop(db);
     let missing = changed(folder.path(), &oldest.join("index"), |bytes| {
-        bytes.truncate(10)
+        bytes.truncate(10);
     });
     let db = open(missing.path());
     let mut expected = all;

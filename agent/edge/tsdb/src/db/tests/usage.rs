@@ -138,7 +138,10 @@ fn labels_come_from_head_and_blocks() {
     );
     assert_eq!(text(db.label_values("n", &all).unwrap()), ["0", "1"]);
     let sets = [vec![matcher("__name__", MatchOp::Regex, "o.*")]];
-    assert_eq!(db.series(&everything(&sets)).unwrap(), [old.clone()]);
+    assert_eq!(
+        db.series(&everything(&sets)).unwrap(),
+        std::slice::from_ref(&old)
+    );
     let found = content_in(&db, &sets[0], i64::MIN, i64::MAX);
     assert_eq!(found.keys().collect::<Vec<_>>(), [&old]);
 }
