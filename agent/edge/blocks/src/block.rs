@@ -5,7 +5,7 @@
 //! Whoever holds the block reads on after its folder was deleted. What cannot be read of it costs
 //! no more than itself: a segment its chunks, a chunk its samples; it is reported and counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,6 @@ use prometheus::IntCounter;
 
 use crate::error::Problem;
 use crate::{Error, Ulid, folder};
-
-/// Strings of labels that are kept for the next selection, at most.
-const KEPT_SYMBOLS: usize = 20_000;
 
 /// An open block.
 pub struct Block {
@@ -38,12 +35,8 @@ pub struct Block {
     /// Held while tombstones or meta.json are changed.
     changing: Mutex<()>,
     size_bytes: u64,
-    symbols: Mutex<SymbolCache>,
     damage: Damage,
 }
-
-/// Texts of labels by symbol.
-pub(crate) type SymbolCache = HashMap<u32, Arc<str>>;
 
 /// What could not be read so far.
 #[derive(Default)]
@@ -83,7 +76,6 @@ impl Block {
             tombstones: RwLock::new(Arc::new(read_tombstones(path)?)),
             changing: Mutex::new(()),
             size_bytes: folder::size_bytes(path).map_err(Error::io(path))?,
-            symbols: Mutex::default(),
             damage: Damage {
                 counter: damaged,
                 ..Damage::default()
@@ -177,21 +169,6 @@ impl Block {
             counter.inc();
         }
         tracing::warn!(block = %self.ulid, %error, "part of a block cannot be read and is left out");
-    }
-
-    /// Lends the texts kept from earlier selections; one that runs meanwhile starts without.
-    pub(crate) fn take_symbols(&self) -> SymbolCache {
-        std::mem::take(&mut *lock(&self.symbols))
-    }
-
-    pub(crate) fn give_back_symbols(&self, symbols: SymbolCache) {
-        if symbols.len() > KEPT_SYMBOLS {
-            return;
-        }
-        let mut kept = lock(&self.symbols);
-        if kept.len() < symbols.len() {
-            *kept = symbols;
-        }
     }
 
     /// Adds to what is deleted, on disk and for those who read from now on.

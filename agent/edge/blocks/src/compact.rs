@@ -13,6 +13,7 @@ use narthex_storage::{Column, Series};
 
 use crate::merge::{self, Grouped, Labelled};
 use crate::series::{BlockSeries, Buffers};
+use crate::texts::Texts;
 use crate::write::{BlockWriter, NewBlock, Pace, go_on, write_with};
 use crate::{Block, Error, Metrics, Ulid, WriteOptions, new_ulid};
 
@@ -33,9 +34,10 @@ pub fn compact(
     pace: Pace<'_>,
 ) -> Result<Compacted, Error> {
     let new = merged_block(parents);
+    let texts = Texts::default().shared();
     let mut streams = Vec::with_capacity(parents.len());
     for parent in parents {
-        streams.push(parent.stream((i64::MIN, i64::MAX))?);
+        streams.push(parent.stream((i64::MIN, i64::MAX), &texts)?);
     }
     let block = write_with(data, &new, options, metrics, |writer| {
         let mut buffers = Buffers::default();

@@ -36,6 +36,7 @@ pub mod set;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod ulid;
 mod upkeep;
 pub mod verify;

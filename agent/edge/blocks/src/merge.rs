@@ -16,6 +16,8 @@ use narthex_model::histogram::CounterReset;
 use narthex_model::{Histogram, Labels};
 use narthex_storage::{Column, Series, StorageError};
 
+use crate::texts::compare;
+
 /// Series sorted by labels, made when they are asked for.
 pub type SeriesStream<'a> = Box<dyn Iterator<Item = Result<Box<dyn Series>, StorageError>> + 'a>;
 
@@ -106,7 +108,9 @@ impl<T: Labelled, I: Iterator<Item = Result<T, StorageError>>> Iterator for Grou
         let mut group: Vec<T> = Vec::new();
         while self.failure.is_none() {
             let same = match (self.heads.peek(), group.first()) {
-                (Some(next), Some(first)) => next.item.label_set() == first.label_set(),
+                (Some(next), Some(first)) => {
+                    compare(next.item.label_set(), first.label_set()).is_eq()
+                }
                 (Some(_), None) => true,
                 (None, _) => false,
             };
@@ -135,7 +139,7 @@ struct Head<T> {
 
 impl<T: Labelled> Ord for Head<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let labels = other.item.label_set().cmp(self.item.label_set());
+        let labels = compare(other.item.label_set(), self.item.label_set());
         labels.then(other.source.cmp(&self.source))
     }
 }
@@ -157,28 +161,68 @@ impl<T: Labelled> Eq for Head<T> {}
 /// A series whose samples come from several sources.
 struct MergedSeries {
     labels: Labels,
-    /// Ascending in time; the parts of one cluster overlap, clusters do not.
-    clusters: Vec<Vec<Box<dyn Series>>>,
+    /// Ascending in time, save for those that overlap: they stand in the order of the sources.
+    parts: Vec<Box<dyn Series>>,
+    /// Where in `parts` each group of overlapping ones ends; empty if none overlaps.
+    cluster_ends: Box<[usize]>,
     range_ms: Option<(i64, i64)>,
 }
 
 impl MergedSeries {
     fn new(parts: Vec<Box<dyn Series>>) -> Self {
-        let labels = parts
-            .first()
-            .map(|part| part.labels().clone())
-            .unwrap_or_default();
-        let all: Option<Vec<(i64, i64)>> = parts.iter().map(|part| part.time_range_ms()).collect();
-        let range_ms = all.and_then(|all| {
-            let start_ms = all.iter().map(|range| range.0).min()?;
-            Some((start_ms, all.iter().map(|range| range.1).max()?))
-        });
-        MergedSeries {
-            labels,
-            clusters: clusters(parts, |part| part.time_range_ms()),
-            range_ms,
+        let first = parts.first().map(|part| part.labels().clone());
+        let mut series = MergedSeries {
+            labels: first.unwrap_or_default(),
+            range_ms: whole_range_ms(&parts),
+            parts,
+            cluster_ends: Box::default(),
+        };
+        let follows = |a: &Box<dyn Series>, b: &Box<dyn Series>| {
+            let ranges = a.time_range_ms().zip(b.time_range_ms());
+            ranges.is_some_and(|(a, b)| a.1 < b.0)
+        };
+        if !series.parts.is_sorted_by(follows) {
+            let clusters = clusters(std::mem::take(&mut series.parts), |part| {
+                part.time_range_ms()
+            });
+            let mut ends = Vec::with_capacity(clusters.len());
+            for cluster in clusters {
+                series.parts.extend(cluster);
+                ends.push(series.parts.len());
+            }
+            series.cluster_ends = ends.into();
         }
+        series
     }
+
+    /// Parts that overlap, together; ascending in time.
+    fn clusters(&self) -> impl Iterator<Item = &[Box<dyn Series>]> {
+        let count = match self.cluster_ends.len() {
+            0 => self.parts.len(),
+            count => count,
+        };
+        let end = |cluster: usize| {
+            self.cluster_ends
+                .get(cluster)
+                .copied()
+                .unwrap_or(cluster + 1)
+        };
+        (0..count).map(move |cluster| {
+            let start = cluster.checked_sub(1).map_or(0, end);
+            self.parts.get(start..end(cluster)).unwrap_or_default()
+        })
+    }
+}
+
+fn whole_range_ms(parts: &[Box<dyn Series>]) -> Option<(i64, i64)> {
+    let mut whole: Option<(i64, i64)> = None;
+    for part in parts {
+        let (start_ms, end_ms) = part.time_range_ms()?;
+        whole = Some(whole.map_or((start_ms, end_ms), |(first_ms, last_ms)| {
+            (first_ms.min(start_ms), last_ms.max(end_ms))
+        }));
+    }
+    whole
 }
 
 /// Splits parts into groups that do not overlap with each other, ascending in time. The order of
@@ -220,8 +264,8 @@ impl Series for MergedSeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        for (at, cluster) in self.clusters.iter().enumerate() {
-            match cluster.as_slice() {
+        for (at, cluster) in self.clusters().enumerate() {
+            match cluster {
                 [only] if at == 0 => only.visit(visit)?,
                 [only] => visit_after_another(only.as_ref(), visit)?,
                 several => visit_interleaved(several, visit)?,

@@ -1,15 +1,23 @@
 //! Reading all blocks of a data folder together.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use narthex_block_format::ChunkRef;
 use narthex_model::Labels;
 use narthex_storage::{LabelQuery, Queryable, SelectQuery, Series, StorageError};
 
+use crate::texts::Texts;
 use crate::{Block, Blocks, Error, merge};
 
+/// Texts of labels that are kept for the next query, at most.
+const KEPT_TEXTS: usize = 100_000;
+
 impl Blocks {
+    fn texts(&self) -> MutexGuard<'_, Texts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks each block that overlaps a range. One whose index cannot be read is reported and left
     /// out.
     fn ask<T>(
@@ -35,7 +43,12 @@ impl Blocks {
 impl Queryable for Blocks {
     fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
         let range = (query.start_ms, query.end_ms);
-        Ok(merge(self.ask(range, |block| block.select(query))?))
+        let texts = std::mem::take(&mut *self.texts()).shared();
+        let lists = self.ask(range, |block| block.select_sharing(query, &texts));
+        if texts.borrow().len() <= KEPT_TEXTS {
+            *self.texts() = texts.take();
+        }
+        Ok(merge(lists?))
     }
 
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {

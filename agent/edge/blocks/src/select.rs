@@ -1,6 +1,6 @@
 //! Reading one block: which series meet matchers, and what labels they have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use narthex_block_format::{
@@ -9,8 +9,8 @@ use narthex_block_format::{
 use narthex_model::{CancelToken, Label, Labels, Matcher};
 use narthex_storage::{LabelQuery, SelectQuery, Series, StorageError};
 
-use crate::block::SymbolCache;
 use crate::series::BlockSeries;
+use crate::texts::{SharedTexts, Texts};
 use crate::{Block, Error, folder, merge};
 
 /// So many series are read between two looks at whether to go on.
@@ -22,12 +22,21 @@ impl Block {
         self: &Arc<Self>,
         query: &SelectQuery<'_>,
     ) -> Result<Vec<Box<dyn Series>>, Error> {
+        self.select_sharing(query, &Texts::default().shared())
+    }
+
+    /// As [`Block::select`]; texts of labels are taken of those that others use.
+    pub(crate) fn select_sharing(
+        self: &Arc<Self>,
+        query: &SelectQuery<'_>,
+        texts: &SharedTexts,
+    ) -> Result<Vec<Box<dyn Series>>, Error> {
         if !self.overlaps(query.start_ms, query.end_ms) {
             return Ok(Vec::new());
         }
         let references = self.matching(query.matchers)?;
         let range = (query.start_ms, query.end_ms);
-        let mut reader = SeriesReader::new(self.clone(), range);
+        let mut reader = SeriesReader::new(self.clone(), range, texts.clone());
         let mut found: Vec<Box<dyn Series>> = Vec::with_capacity(references.len());
         for some in references.chunks(SERIES_PER_LOOK) {
             look(&query.cancel)?;
@@ -38,11 +47,15 @@ impl Block {
 
     /// All series that have samples in the range (both inclusive), sorted by labels, each made when
     /// it is asked for.
-    pub(crate) fn stream(self: &Arc<Self>, range_ms: (i64, i64)) -> Result<BlockStream, Error> {
+    pub(crate) fn stream(
+        self: &Arc<Self>,
+        range_ms: (i64, i64),
+        texts: &SharedTexts,
+    ) -> Result<BlockStream, Error> {
         let references = self.all_series()?;
         Ok(BlockStream {
             references: references.into_iter(),
-            reader: SeriesReader::new(self.clone(), range_ms),
+            reader: SeriesReader::new(self.clone(), range_ms, texts.clone()),
             rest: Vec::new(),
         })
     }
@@ -102,7 +115,7 @@ impl Block {
             return Ok(Vec::new());
         }
         let range = (query.start_ms, query.end_ms);
-        let mut reader = SeriesReader::new(self.clone(), range);
+        let mut reader = SeriesReader::new(self.clone(), range, Texts::default().shared());
         let mut found = Vec::new();
         for chunk in self
             .matching_any(query.matcher_sets)?
@@ -257,17 +270,23 @@ struct SeriesReader {
     block: Arc<Block>,
     range_ms: (i64, i64),
     tombstones: Arc<Tombstones>,
-    symbols: SymbolCache,
+    /// Texts by symbol.
+    symbols: HashMap<u32, Arc<str>>,
+    texts: SharedTexts,
     entry: SeriesEntry,
+    /// Symbols and labels of the series before, most of which the next one has, too.
+    previous: Vec<((u32, u32), Label)>,
 }
 
 impl SeriesReader {
-    fn new(block: Arc<Block>, range_ms: (i64, i64)) -> Self {
+    fn new(block: Arc<Block>, range_ms: (i64, i64), texts: SharedTexts) -> Self {
         SeriesReader {
             range_ms,
             tombstones: block.tombstones(),
-            symbols: block.take_symbols(),
+            symbols: HashMap::new(),
+            texts,
             entry: SeriesEntry::default(),
+            previous: Vec::new(),
             block,
         }
     }
@@ -316,7 +335,7 @@ impl SeriesReader {
         if !self.entry.chunks.iter().any(wanted) {
             return None;
         }
-        match labels(&index, &self.entry, &mut self.symbols) {
+        match self.labels() {
             Ok(labels) => Some(labels),
             Err(error) => {
                 let error = Error::block(&self.block.index_path())(error);
@@ -326,42 +345,54 @@ impl SeriesReader {
             }
         }
     }
-}
 
-impl Drop for SeriesReader {
-    fn drop(&mut self) {
-        self.block
-            .give_back_symbols(std::mem::take(&mut self.symbols));
+    fn labels(&mut self) -> Result<Labels, ReadError> {
+        self.previous.truncate(self.entry.labels.len());
+        for place in 0..self.entry.labels.len() {
+            let Some(&(name, value)) = self.entry.labels.get(place) else {
+                break;
+            };
+            if self
+                .previous
+                .get(place)
+                .is_some_and(|(known, _)| *known == (name, value))
+            {
+                continue;
+            }
+            let label = Label {
+                name: self.text(name)?,
+                value: self.text(value)?,
+            };
+            match self.previous.get_mut(place) {
+                Some(slot) => *slot = ((name, value), label),
+                None => self.previous.push(((name, value), label)),
+            }
+        }
+        // An empty value is as no label; no block of ours has one.
+        let labels = self.previous.iter().map(|(_, label)| label);
+        let labels = labels.filter(|label| !label.value.is_empty()).cloned();
+        Ok(Labels::from_sorted(labels.collect()))
     }
-}
 
-fn labels(
-    index: &IndexReader<'_>,
-    entry: &SeriesEntry,
-    symbols: &mut SymbolCache,
-) -> Result<Labels, ReadError> {
-    let mut text = |symbol: u32| -> Result<Arc<str>, ReadError> {
-        if let Some(text) = symbols.get(&symbol) {
+    fn text(&mut self, symbol: u32) -> Result<Arc<str>, ReadError> {
+        if let Some(text) = self.symbols.get(&symbol) {
             return Ok(text.clone());
         }
-        let text: Arc<str> = index.symbol(symbol)?.into();
-        symbols.insert(symbol, text.clone());
+        let text = self
+            .texts
+            .borrow_mut()
+            .get(self.block.index().symbol(symbol)?);
+        self.symbols.insert(symbol, text.clone());
         Ok(text)
-    };
-    let mut labels = Vec::with_capacity(entry.labels.len());
-    for (name, value) in &entry.labels {
-        let (name, value) = (text(*name)?, text(*value)?);
-        // An empty value is as no label; none of ours has one.
-        if !value.is_empty() {
-            labels.push(Label { name, value });
-        }
     }
-    Ok(Labels::from_sorted(labels))
 }
 
 /// Chunks as lists in which none overlaps with another: one list, save in old blocks.
 fn lanes(chunks: impl Iterator<Item = ChunkMeta>) -> Vec<Vec<ChunkMeta>> {
     let mut chunks: Vec<ChunkMeta> = chunks.collect();
+    if chunks.is_sorted_by(|a, b| a.max_ms < b.min_ms) {
+        return vec![chunks];
+    }
     chunks.sort_by_key(|chunk| (chunk.min_ms, chunk.chunk_ref));
     let mut lanes: Vec<Vec<ChunkMeta>> = Vec::new();
     for chunk in chunks {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::texts::Texts;
 use crate::{Block, Error, Metrics, Ulid, WriteOptions, folder, repair};
 
 /// How blocks are compacted.
@@ -41,6 +42,8 @@ pub struct Blocks {
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     loaded: RwLock<Loaded>,
+    /// Of labels that were asked for; lent to one query at a time.
+    pub(crate) texts: Mutex<Texts>,
     /// Held by the one who changes what is in the folder.
     changing: Mutex<()>,
     is_read_only: bool,
@@ -82,6 +85,7 @@ impl Blocks {
             options,
             metrics,
             loaded: RwLock::default(),
+            texts: Mutex::default(),
             changing: Mutex::new(()),
             is_read_only,
         };

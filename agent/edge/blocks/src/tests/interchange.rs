@@ -136,6 +136,10 @@ fn sample_content() -> Content {
     let special = special.iter().enumerate();
     let special = floats(special.map(|(i, v)| (START_MS + i as i64 * 1_000_000, *v)));
     content.insert(labels(&[("__name__", "special")]), special);
+    for number in ["1", "2", "3"] {
+        let labels = labels(&[("__name__", "short"), ("number", number)]);
+        content.insert(labels, floats([(START_MS + 60_000, 1.0)]));
+    }
     content
 }
 

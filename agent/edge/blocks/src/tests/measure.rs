@@ -206,14 +206,15 @@ fn measure_merging(content: &Content) {
     let blocks = Blocks::open(folder.path(), Options::default(), metrics()).unwrap();
     let started = Clock::start();
     let mut series = 0;
-    for _ in 0..5 {
+    const ROUNDS: usize = 20;
+    for _ in 0..ROUNDS {
         series += blocks
             .select(&select(&[], i64::MIN, i64::MAX))
             .unwrap()
             .len();
     }
     let each_ns = started.elapsed_ns() / series as f64;
-    assert_eq!(series, 5 * content.len());
+    assert_eq!(series, ROUNDS * content.len());
     println!("selected from {BLOCKS} blocks and merged in {each_ns:.0} ns a series");
 }
 
