@@ -177,11 +177,12 @@ impl MergedSeries {
             parts,
             cluster_ends: Box::default(),
         };
-        let follows = |a: &Box<dyn Series>, b: &Box<dyn Series>| {
-            let ranges = a.time_range_ms().zip(b.time_range_ms());
-            ranges.is_some_and(|(a, b)| a.1 < b.0)
+        let ranges = series.parts.iter().map(|part| part.time_range_ms());
+        let follows = |a: &Option<(i64, i64)>, b: &Option<(i64, i64)>| match (a, b) {
+            (Some(a), Some(b)) => a.1 < b.0,
+            _ => false,
         };
-        if !series.parts.is_sorted_by(follows) {
+        if !ranges.is_sorted_by(follows) {
             let clusters = clusters(std::mem::take(&mut series.parts), |part| {
                 part.time_range_ms()
             });

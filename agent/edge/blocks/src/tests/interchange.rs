@@ -379,7 +379,7 @@ fn the_real_server_answers_from_our_blocks() {
     drop(write_ours(folder.path(), &written));
     let server = Server::start(&tools, folder.path());
     let end_ms = START_MS + 7_200_000;
-    let found = server.samples("{__name__=~\"a_metric|special\"}[3h]", end_ms);
+    let found = server.samples("{__name__=~\"a_metric|special|short\"}[3h]", end_ms);
     let floats: Content = found.into_iter().map(|(l, s)| (l, floats(s))).collect();
     assert_same(&floats, &plain_floats(&written), "answered");
     for scrape in [0, 119, 300, 469] {

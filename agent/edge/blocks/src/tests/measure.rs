@@ -129,10 +129,10 @@ fn blocks_are_small_and_fast() {
     measure_reading(&blocks, samples);
     measure_compaction(&blocks, samples);
     measure_merging(&content);
-    let chunks: u64 = crate::analyze::analyze_chunks(&blocks.loaded()[0])
-        .values()
-        .map(|figures| figures.size_bytes)
-        .sum();
+    let figures = crate::analyze::analyze_chunks(&blocks.loaded()[0]);
+    let seen: u64 = figures.values().map(|figures| figures.samples).sum();
+    assert_eq!(seen as f64, samples);
+    let chunks: u64 = figures.values().map(|figures| figures.size_bytes).sum();
     println!(
         "{ours:.3} bytes a sample, {:.3} of them in chunks",
         chunks as f64 / samples
