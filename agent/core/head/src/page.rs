@@ -539,7 +539,6 @@ impl PageInner {
         let Some(side) = side.as_deref_mut() else {
             return;
         };
-        side.deleted.retain(|(_, end_ms)| *end_ms >= border_ms);
         if seen.is_some_and(|seen| side.late.newest_commit <= seen) {
             let buffer = &mut side.late.buffer;
             let old = buffer.partition_point(|(time, _)| *time < border_ms);
@@ -555,6 +554,11 @@ impl PageInner {
             }
         }
         side.late.chunks.retain(|chunk| chunk.list != END_OF_LIST);
+        // Late samples that stay may have been deleted.
+        let from_ms = self.late_start_ms(slot).map_or(border_ms, |late_ms| late_ms.min(border_ms));
+        if let Some(side) = self.side_mut(slot) {
+            side.deleted.retain(|(_, end_ms)| *end_ms >= from_ms);
+        }
         self.drop_empty_side(slot);
     }
 }
