@@ -1,7 +1,7 @@
 //! The store against a plain map: whatever is appended, deleted, compacted, restarted or lost, it
 //! holds what the map holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ impl Run {
             Step::Snapshot => self.snapshot(),
             Step::Seal => {
                 self.db.seal().unwrap();
-                assert_eq!(content(&self.db), self.content);
+                assert_same(&content(&self.db), &self.content);
                 let mut log = names(&self.config.path.join("narthex-wal"));
                 log.retain(|name| name != "damaged");
                 assert_eq!(log, [""; 0]);
@@ -234,7 +234,7 @@ impl Run {
         let name = self.db.snapshot(false).unwrap();
         let folder = self.config.path.join("snapshots").join(name);
         let copied = open(&folder);
-        assert_eq!(content(&copied), self.content);
+        assert_same(&content(&copied), &self.content);
         drop(copied);
         std::fs::remove_dir_all(folder).unwrap();
     }
@@ -254,7 +254,7 @@ impl Run {
     }
 
     fn compare(&self) {
-        assert_eq!(content(&self.db), self.content);
+        assert_same(&content(&self.db), &self.content);
         let (start_ms, end_ms) = (self.newest_ms - 3 * HOUR_MS, self.newest_ms - HOUR_MS / 2);
         let matchers = [matcher("n", MatchOp::NotEqual, "1")];
         let mut expected = self.content.clone();
@@ -262,8 +262,25 @@ impl Run {
             samples.retain(|time_ms, _| (start_ms..=end_ms).contains(time_ms));
             labels.get("n") != Some("1") && !samples.is_empty()
         });
-        assert_eq!(content_in(&self.db, &matchers, start_ms, end_ms), expected);
+        assert_same(&content_in(&self.db, &matchers, start_ms, end_ms), &expected);
     }
+}
+
+/// Shows the first differences only.
+fn assert_same(found: &Content, expected: &Content) {
+    if found == expected {
+        return;
+    }
+    let flat = |content: &Content| -> BTreeSet<(Labels, i64, u64)> {
+        let series = content.iter();
+        series
+            .flat_map(|(labels, samples)| samples.iter().map(|(t, v)| (labels.clone(), *t, *v)))
+            .collect()
+    };
+    let (found, expected) = (flat(found), flat(expected));
+    let surplus: Vec<_> = found.difference(&expected).take(5).collect();
+    let missing: Vec<_> = expected.difference(&found).take(5).collect();
+    panic!("surplus: {surplus:?}, missing: {missing:?}");
 }
 
 fn run(steps: &[Step], window_ms: i64, segment_bytes: u64) {
@@ -276,6 +293,21 @@ fn run(steps: &[Step], window_ms: i64, segment_bytes: u64) {
         run.take(&step);
         run.compare();
     }
+}
+
+/// What random steps have found.
+#[test]
+fn a_deletion_outlives_the_truncation_of_the_head() {
+    // A late sample stays in the head because another came after a snapshot was made.
+    let steps = [
+        Step::Batch(vec![(1, 1_808_310), (1, 1)], true),
+        Step::Hours(2),
+        Step::Snapshot,
+        Step::Batch(vec![(0, 2_586_362), (1, -75_677)], true),
+        Step::Delete(7_200_000 + 2_586_362 + 1_808_309, 0, 0),
+        Step::Maintain,
+    ];
+    run(&steps, HOUR_MS, 1);
 }
 
 proptest! {
