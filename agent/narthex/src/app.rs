@@ -13,6 +13,7 @@ use narthex_model::TargetGroup;
 use narthex_plugin_host::PluginSet;
 use narthex_ruler::{AlertNotice, AlertSink};
 use narthex_script_host::ScriptHost;
+use narthex_storage::ReplayProgress;
 use narthex_tsdb::Db;
 use narthex_watch::Watcher;
 use narthex_web::Listeners;
@@ -151,10 +152,11 @@ impl App {
         reload::log_notices(&loaded);
         let listeners = Listeners::bind(&flags.listen_addresses).await?;
         let addresses = listeners.addresses();
-        let starting = listeners.answer_starting()?;
+        let replay = Arc::new(ReplayProgress::default());
+        let starting = listeners.answer_starting(replay.clone())?;
         let registry = Registry::new();
         let metrics = Metrics::new(&registry, PROMETHEUS_VERSION)?;
-        let (parts, forwarding) = make_parts(&flags, &loaded, &registry).await?;
+        let (parts, forwarding) = make_parts(&flags, &loaded, &registry, replay.clone()).await?;
         let config_watcher = Watcher::new(loaded.watched.clone(), Default::default());
         let script_watcher = Watcher::new(script_paths(&loaded), Default::default());
         let plugin_set = parts.plugins.plugins();
@@ -169,7 +171,7 @@ impl App {
         starting.end().await;
         let web = tokio::spawn(narthex_web::serve(
             listeners,
-            web_parts(&parts, view, &flags, registry),
+            web_parts(&parts, view, &flags, registry, replay),
             web_options(&flags),
             stopped,
         ));
@@ -209,7 +211,7 @@ impl App {
         self.parts.state.set_ready(false);
         // Nobody listens any more if the server has ended by itself.
         let _ = self.stop_web.send(true);
-        self.parts.shutdown().await;
+        self.parts.shutdown(self.loaded.seal_on_stop).await;
         if tokio::time::timeout(Duration::from_secs(5), self.web)
             .await
             .is_err()
@@ -349,10 +351,10 @@ async fn make_parts(
     flags: &Flags,
     loaded: &Loaded,
     registry: &Registry,
+    replay: Arc<ReplayProgress>,
 ) -> anyhow::Result<(Arc<Parts>, Arc<Forwarding>)> {
     let config = &loaded.prometheus;
-    let retention_ms = reload::retention_ms(flags, config);
-    let store = open_store(flags, retention_ms, registry).await?;
+    let store = open_store(reload::store_config(flags, config), registry, replay).await?;
     let scrape = Arc::new(narthex_scrape::Manager::new(
         store.clone(),
         registry,
@@ -411,7 +413,7 @@ async fn make_parts(
             reload::engine(flags, config),
             Status {
                 yaml: loaded.yaml.clone(),
-                retention_ms,
+                retention: reload::Retention::of(flags, config),
                 last_reload_successful: true,
                 last_success_ms: machine::now_ms(),
             },
@@ -421,16 +423,12 @@ async fn make_parts(
 }
 
 async fn open_store(
-    flags: &Flags,
-    retention_ms: u64,
+    config: narthex_tsdb::Config,
     registry: &Registry,
+    replay: Arc<ReplayProgress>,
 ) -> anyhow::Result<Arc<Db>> {
-    let config = narthex_tsdb::Config {
-        retention_ms,
-        ..narthex_tsdb::Config::new(&flags.storage_path)
-    };
     let registry = registry.clone();
-    let opened = tokio::task::spawn_blocking(move || Db::open(config, &registry));
+    let opened = tokio::task::spawn_blocking(move || Db::open_showing(config, &registry, &replay));
     Ok(Arc::new(opened.await.context("opening the store")??))
 }
 
@@ -439,10 +437,14 @@ fn web_parts(
     agent: AgentView,
     flags: &Flags,
     registry: Registry,
+    replay: Arc<ReplayProgress>,
 ) -> narthex_web::backend::Parts {
     narthex_web::backend::Parts {
         store: parts.store.clone(),
         store_status: parts.store.clone(),
+        store_admin: parts.store.clone(),
+        exemplars: parts.store.clone(),
+        replay,
         parser: reload::parser_options(flags),
         scraping: Arc::new(ScrapingView {
             manager: parts.scrape.clone(),
@@ -462,6 +464,7 @@ fn web_parts(
 fn web_options(flags: &Flags) -> narthex_web::Options {
     narthex_web::Options {
         enable_lifecycle: flags.enable_lifecycle,
+        enable_admin_api: flags.enable_admin_api,
         query_timeout: Duration::from_millis(flags.query_timeout_ms),
         query_concurrency: flags.query_concurrency,
     }

@@ -6,11 +6,20 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use narthex_model::duration;
 
+use crate::tools::Tool;
+
 /// Monitoring in one binary: scrapes, stores, queries, alerts and notifies; extended by WebAssembly
 /// plugins and Rhai scripts.
 #[derive(Parser, Debug)]
-#[command(name = "narthex", version, disable_help_subcommand = true)]
+#[command(
+    name = "narthex",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) tool: Option<Tool>,
     #[command(flatten)]
     pub(crate) flags: Flags,
     #[command(flatten)]
@@ -46,6 +55,10 @@ pub(crate) struct Flags {
     /// How long samples are kept [default: 15d].
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = duration_ms)]
     pub(crate) retention_ms: Option<u64>,
+
+    /// How much room the store may take, as in 512MB; the oldest blocks go [default: no limit].
+    #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", value_parser = narthex_config::size_bytes)]
+    pub(crate) retention_bytes: Option<u64>,
 
     /// Address to listen on for the API; may be given several times.
     #[arg(
@@ -112,8 +125,6 @@ pub(crate) struct Flags {
 /// Flags of Prometheus that unit files pass and that have no effect here.
 #[derive(Args, Clone, Debug)]
 struct IgnoredFlags {
-    #[arg(long = "storage.tsdb.retention.size", hide = true)]
-    retention_size: Option<String>,
     #[arg(long = "storage.tsdb.wal-compression", hide = true, action = ArgAction::SetTrue)]
     wal_compression: bool,
     #[arg(long = "storage.tsdb.min-block-duration", hide = true)]
@@ -162,10 +173,6 @@ impl Cli {
     pub(crate) fn notices(&self) -> Vec<String> {
         let ignored = &self.ignored;
         let given = [
-            (
-                "storage.tsdb.retention.size",
-                ignored.retention_size.is_some(),
-            ),
             ("storage.tsdb.wal-compression", ignored.wal_compression),
             (
                 "storage.tsdb.min-block-duration",
@@ -200,7 +207,6 @@ impl Cli {
             ),
             ("rules.alert.resend-delay", ignored.resend_delay.is_some()),
             ("storage.tsdb.no-lockfile", ignored.no_lockfile),
-            ("web.enable-admin-api", self.flags.enable_admin_api),
         ];
         let named = given.iter().filter(|(_, given)| *given);
         let mut notices: Vec<String> = named
@@ -244,6 +250,12 @@ impl Flags {
             ("narthex.config.file", optional(&self.narthex_config_file)),
             ("storage.tsdb.path", path(&self.storage_path)),
             ("storage.tsdb.retention.time", retention),
+            (
+                "storage.tsdb.retention.size",
+                self.retention_bytes
+                    .map(|bytes| format!("{bytes}B"))
+                    .unwrap_or_default(),
+            ),
             ("web.listen-address", self.listen_addresses.join(",")),
             (
                 "web.external-url",

@@ -11,6 +11,7 @@ mod metrics;
 mod parts;
 mod reload;
 mod state_file;
+mod tools;
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -24,7 +25,11 @@ use narthex_script_host::CountingAllocator;
 static ALLOCATOR: CountingAllocator<System> = CountingAllocator(System);
 
 fn main() -> ExitCode {
-    let cli = Cli::from_command_line();
+    let mut cli = Cli::from_command_line();
+    if let Some(tool) = cli.tool.take() {
+        logging::start("warn", "logfmt");
+        return tool.run();
+    }
     logging::start(&cli.flags.log_level, &cli.flags.log_format);
     for notice in cli.notices() {
         tracing::warn!("{notice}");

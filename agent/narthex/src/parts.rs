@@ -7,6 +7,8 @@ use narthex_promql::Engine;
 use narthex_script_host::ScriptHost;
 use narthex_tsdb::Db;
 
+use crate::reload::Retention;
+
 pub(crate) struct Parts {
     pub(crate) store: Arc<Db>,
     pub(crate) scrape: Arc<narthex_scrape::Manager>,
@@ -32,7 +34,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) yaml: String,
-    pub(crate) retention_ms: u64,
+    pub(crate) retention: Retention,
     pub(crate) last_reload_successful: bool,
     pub(crate) last_success_ms: i64,
 }
@@ -80,11 +82,14 @@ impl State {
 
 impl Parts {
     /// Ends all parts: those that write first, the store last.
-    pub(crate) async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self, seal_on_stop: bool) {
         self.scrape.shutdown().await;
         self.ruler.shutdown().await;
         self.notify.shutdown().await;
         self.plugins.shutdown().await;
+        if seal_on_stop && let Err(error) = self.store.seal() {
+            tracing::error!("sealing the store: {error}; all samples are in its log");
+        }
         if let Err(error) = self.store.close() {
             tracing::error!("closing the store: {error}");
         }

@@ -3,11 +3,14 @@
 //! The files are read and checked whole before any part sees them. Each part compares its new plain
 //! configuration with the old one and restarts only what differs.
 
+use std::fmt;
 use std::sync::Arc;
 
 use narthex_config::{ConfigError, Loaded, Overrides, Paths, PrometheusConfig};
+use narthex_model::duration;
 use narthex_promql::syntax::ParserOptions;
 use narthex_promql::{Engine, EngineOptions};
+use narthex_tsdb::Db;
 
 use crate::cli::Flags;
 use crate::machine;
@@ -70,10 +73,64 @@ pub(crate) fn log_notices(loaded: &Loaded) {
     }
 }
 
-/// 0 means the default, on either side, as Prometheus has it.
-pub(crate) fn retention_ms(flags: &Flags, config: &PrometheusConfig) -> u64 {
-    let given = config.storage.retention_ms.or(flags.retention_ms);
-    given.filter(|ms| *ms > 0).unwrap_or(RETENTION_MS_DEFAULT)
+/// How much the store keeps. 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Retention {
+    pub(crate) time_ms: u64,
+    pub(crate) size_bytes: u64,
+    pub(crate) disk_percent: f64,
+}
+
+impl Retention {
+    /// The file goes before the flags. As Prometheus has it, 0 means that nothing is said, and
+    /// where nothing is said at all the default is a time.
+    pub(crate) fn of(flags: &Flags, config: &PrometheusConfig) -> Self {
+        let storage = &config.storage;
+        let given = |file: Option<u64>, flag: Option<u64>| file.or(flag).unwrap_or(0);
+        let mut retention = Retention {
+            time_ms: given(storage.retention_ms, flags.retention_ms),
+            size_bytes: given(storage.retention_size_bytes, flags.retention_bytes),
+            disk_percent: storage.retention_percentage.unwrap_or(0.0),
+        };
+        let nothing = Retention {
+            time_ms: 0,
+            size_bytes: 0,
+            disk_percent: 0.0,
+        };
+        if retention == nothing {
+            retention.time_ms = RETENTION_MS_DEFAULT;
+        }
+        retention
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = (self.time_ms > 0).then(|| duration::format_ms(self.time_ms));
+        let size = (self.size_bytes > 0).then(|| format_size(self.size_bytes));
+        let percent = (self.disk_percent > 0.0).then(|| format!("{}%", self.disk_percent));
+        let limits: Vec<String> = [time, size, percent].into_iter().flatten().collect();
+        f.write_str(&limits.join(" or "))
+    }
+}
+
+/// In the largest unit that gives a whole number.
+fn format_size(bytes: u64) -> String {
+    let units = [
+        ("EiB", 60),
+        ("PiB", 50),
+        ("TiB", 40),
+        ("GiB", 30),
+        ("MiB", 20),
+        ("KiB", 10),
+    ];
+    let whole = units
+        .iter()
+        .find(|(_, shift)| bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(
+        || format!("{bytes}B"),
+        |(unit, shift)| format!("{}{unit}", bytes >> shift),
+    )
 }
 
 pub(crate) fn parser_options(flags: &Flags) -> ParserOptions {
@@ -125,7 +182,7 @@ pub(crate) async fn reload(
             let now_ms = machine::now_ms();
             parts.state.set_status(Status {
                 yaml: loaded.yaml.clone(),
-                retention_ms: retention_ms(flags, &loaded.prometheus),
+                retention: Retention::of(flags, &loaded.prometheus),
                 last_reload_successful: true,
                 last_success_ms: now_ms,
             });
@@ -154,6 +211,34 @@ pub(crate) fn log_error(error: &anyhow::Error) {
     }
 }
 
+fn apply_storage(flags: &Flags, config: &PrometheusConfig, store: &Db) {
+    let retention = Retention::of(flags, config);
+    let Retention {
+        time_ms,
+        size_bytes,
+        disk_percent,
+    } = retention;
+    store.set_retention(time_ms, size_bytes, disk_percent);
+    let limits = store_config(flags, config);
+    store.set_out_of_order_window_ms(limits.out_of_order_window_ms);
+    store.set_exemplar_limit(limits.exemplar_limit);
+}
+
+pub(crate) fn store_config(flags: &Flags, config: &PrometheusConfig) -> narthex_tsdb::Config {
+    let storage = &config.storage;
+    let retention = Retention::of(flags, config);
+    let usual = narthex_tsdb::Config::new(&flags.storage_path);
+    narthex_tsdb::Config {
+        retention_ms: retention.time_ms,
+        retention_bytes: retention.size_bytes,
+        retention_percent: retention.disk_percent,
+        out_of_order_window_ms: i64::try_from(storage.out_of_order_time_window_ms)
+            .unwrap_or(i64::MAX),
+        exemplar_limit: storage.exemplar_limit.unwrap_or(usual.exemplar_limit),
+        ..usual
+    }
+}
+
 /// Hands every part its configuration. Scraping and notifying go first, as they alone can refuse
 /// (a client that cannot be built).
 pub(crate) async fn apply(
@@ -165,7 +250,7 @@ pub(crate) async fn apply(
     let config = &loaded.prometheus;
     parts.scrape.apply_config(config.scrape.clone())?;
     parts.notify.apply(notify_config(loaded))?;
-    parts.store.set_retention_ms(retention_ms(flags, config));
+    apply_storage(flags, config, &parts.store);
     parts.state.set_engine(engine(flags, config));
     parts.notify.set_labelling(narthex_notify::Labelling {
         external_labels: config.global.external_labels.clone(),
@@ -199,5 +284,27 @@ fn ruler_settings(
         // Time for a script's queries besides its own operations.
         script_timeout_ms: loaded.script_host.limits.time_ms,
         script_interval_ms: loaded.script_interval_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_in_one_line() {
+        for (time_ms, size_bytes, disk_percent, expected) in [
+            (15 * 86_400_000, 0, 0.0, "15d"),
+            (0, 512 << 20, 0.0, "512MiB"),
+            (86_400_000, 1 << 30, 80.5, "1d or 1GiB or 80.5%"),
+            (0, 1001, 0.0, "1001B"),
+        ] {
+            let retention = Retention {
+                time_ms,
+                size_bytes,
+                disk_percent,
+            };
+            assert_eq!(retention.to_string(), expected);
+        }
     }
 }

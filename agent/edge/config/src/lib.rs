@@ -31,6 +31,7 @@ use narthex_rules::GroupConfig;
 
 pub use error::{ConfigError, Fault};
 pub use prometheus::{Alerting, ExternalAlertmanagers, Global, Storage};
+pub use scalar::size_bytes;
 
 use reading::{Document, Reading, directory_of};
 
@@ -87,6 +88,8 @@ pub struct Loaded {
     pub script_host: narthex_script_host::config::Config,
     /// How often scripts are evaluated that don't say it themselves.
     pub script_interval_ms: u64,
+    /// All samples go into blocks at the end, for going on with Prometheus.
+    pub seal_on_stop: bool,
     /// What the user should know though nothing is wrong, above all which fields have no function
     /// yet: `file:line: field: text`.
     pub notices: Vec<String>,
@@ -202,6 +205,7 @@ fn assemble(
         plugin_host: own.plugin_host,
         script_host: own.script_host,
         script_interval_ms: own.script_interval_ms,
+        seal_on_stop: own.seal_on_stop,
         notices: Vec::new(),
         watched: Vec::new(),
         yaml,

@@ -32,6 +32,8 @@ pub(crate) struct Built {
     pub script_host: narthex_script_host::config::Config,
     pub script_interval_ms: u64,
     pub exporters: ExporterConfig,
+    /// All samples go into blocks at the end, for going on with Prometheus.
+    pub seal_on_stop: bool,
 }
 
 pub(crate) fn build(
@@ -81,6 +83,10 @@ pub(crate) fn build(
             jobs,
             instance: surroundings.instance.to_owned(),
         },
+        seal_on_stop: root
+            .part("storage")
+            .boolean("seal_on_stop")
+            .unwrap_or(false),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn float(text: &str) -> Option<f64> {
 }
 
 /// `512MB`, `1.5GiB`, `0`: powers of 1024, the unit is required.
-pub(crate) fn size_bytes(text: &str) -> Result<u64, String> {
+pub fn size_bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u32); 13] = [
         ("KIB", 1),
         ("MIB", 2),

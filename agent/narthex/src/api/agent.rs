@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use narthex_extension::BoxFuture;
-use narthex_model::duration;
 use narthex_promql::Engine;
 use narthex_web::backend::{Agent, BuildInfo, RuntimeInfo};
 use tokio::sync::{mpsc, oneshot};
@@ -58,7 +57,7 @@ impl Agent for AgentView {
             reload_config_success: status.last_reload_successful,
             last_config_time_ms: status.last_success_ms,
             corruption_count: self.parts.store.corruption_count(),
-            storage_retention: duration::format_ms(status.retention_ms),
+            storage_retention: status.retention.to_string(),
         }
     }
 

@@ -79,13 +79,15 @@ pub struct ExternalAlertmanagers {
     pub http: HttpClientConfig,
 }
 
-/// `storage.tsdb`. What is `None` is left to the flags.
+/// `storage`. What is `None` is left to the flags.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Storage {
     pub retention_ms: Option<u64>,
     pub retention_size_bytes: Option<u64>,
     pub retention_percentage: Option<f64>,
     pub out_of_order_time_window_ms: u64,
+    /// How many exemplars are kept in all.
+    pub exemplar_limit: Option<usize>,
 }
 
 /// All of `prometheus.yml` but scraping, which `narthex.yml` completes.
@@ -114,7 +116,7 @@ pub(crate) fn build(main: &Document, overrides: &Overrides, reading: &mut Readin
         note_unsupported(root, notices);
         (
             alerting(main, global.legacy_names, faults, notices),
-            storage(root.part("storage"), notices),
+            storage(root.part("storage")),
         )
     });
     Built {
@@ -229,28 +231,17 @@ fn alerting(
     alerting
 }
 
-fn storage(node: &Node, notices: &mut Vec<String>) -> Storage {
+fn storage(node: &Node) -> Storage {
     let tsdb = node.part("tsdb");
     let retention = tsdb.part("retention");
-    let window_ms = tsdb.duration_ms("out_of_order_time_window").unwrap_or(0);
-    if let Some(field) = tsdb
-        .get("out_of_order_time_window")
-        .filter(|_| window_ms > 0)
-    {
-        note(
-            notices,
-            field,
-            "samples out of order are not supported yet: they are refused",
-        );
-    }
-    if let Some(field) = node.get("exemplars").filter(|part| !part.is_null()) {
-        note(notices, field, "exemplars are not stored yet");
-    }
+    let exemplars = node.part("exemplars").float("max_exemplars");
     Storage {
         retention_ms: retention.duration_ms("time").filter(|ms| *ms > 0),
         retention_size_bytes: retention.size_bytes("size").filter(|bytes| *bytes > 0),
         retention_percentage: retention.float("percentage").filter(|share| *share > 0.0),
-        out_of_order_time_window_ms: window_ms,
+        out_of_order_time_window_ms: tsdb.duration_ms("out_of_order_time_window").unwrap_or(0),
+        // As upstream: 0 and less keep none.
+        exemplar_limit: exemplars.map(|limit| limit.max(0.0) as usize),
     }
 }
 
@@ -316,15 +307,5 @@ fn note_unsupported(root: &Node, notices: &mut Vec<String>) {
             field,
             "has no effect: there is no garbage collector to tune",
         );
-    }
-    let retention = root.part("storage").part("tsdb").part("retention");
-    for name in ["size", "percentage"] {
-        if let Some(field) = retention.get(name).filter(|field| !field.is_null()) {
-            note(
-                notices,
-                field,
-                "only retention by time is supported yet: this has no effect",
-            );
-        }
     }
 }

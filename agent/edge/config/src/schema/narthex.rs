@@ -9,6 +9,7 @@ pub(crate) static NARTHEX: Object = Object::new(
         field("plugins", Kind::Object(&PLUGINS)),
         field("exporters", Kind::Objects(&EXPORTER)),
         field("scripts", Kind::Object(&SCRIPTS)),
+        field("storage", Kind::Object(&STORAGE)),
     ]],
 );
 
@@ -43,6 +44,8 @@ static PLUGIN_LIMITS: Object = Object::new(
         field("log_lines", Kind::Whole(0, 1_000_000)),
     ]],
 );
+
+static STORAGE: Object = Object::new("storage", &[&[flag("seal_on_stop")]]);
 
 /// As [`Kind::Size`], or a plain number of bytes; never 0.
 fn is_positive_size(text: &str) -> Result<(), String> {

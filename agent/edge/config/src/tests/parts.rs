@@ -329,12 +329,8 @@ scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://a'}}]
         "remote_read is",
         "tracing is",
         "OTLP is",
-        "out_of_order_time_window",
-        "retention.size: only retention by time",
-        "retention.percentage: only retention by time",
         "escaping is not supported yet",
         "the protobuf format is not read yet",
-        "exemplars",
         "scrape_configs[0].oauth2: OAuth 2.0 is not supported yet",
     ] {
         let said = loaded.notices.iter().any(|notice| notice.contains(part));
@@ -345,6 +341,10 @@ scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://a'}}]
         loaded.prometheus.storage.retention_size_bytes,
         Some(1 << 30)
     );
+    let storage = &loaded.prometheus.storage;
+    assert_eq!(storage.retention_percentage, Some(5.0));
+    assert_eq!(storage.out_of_order_time_window_ms, 3_600_000);
+    assert_eq!(storage.exemplar_limit, Some(1));
     let quiet = prometheus("global: {scrape_native_histograms: false}\notlp:\nremote_write: []\n");
     assert!(quiet.notices.is_empty(), "{:?}", quiet.notices);
 }

@@ -1,0 +1,46 @@
+//! What the binary does besides running: commands that end.
+//!
+//! A command writes its result to the writer it is given and progress to the terminal, if there is
+//! one. Who stops reading (`| head`) is no error.
+
+mod progress;
+mod tsdb;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Tool {
+    /// Look into a data folder, or write blocks.
+    #[command(subcommand)]
+    Tsdb(tsdb::TsdbCommand),
+}
+
+impl Tool {
+    pub(crate) fn run(self) -> ExitCode {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let done = match self {
+            Tool::Tsdb(command) => command.run(&mut out),
+        };
+        let done = done.and_then(|()| Ok(out.flush()?));
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                // There is nowhere else to say it.
+                let _ = writeln!(io::stderr(), "error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
