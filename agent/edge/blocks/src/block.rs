@@ -266,7 +266,6 @@ fn open_segment(block: &Path, number: u32) -> Result<MappedFile, Error> {
     let path = folder::segment_path(block, number);
     let segment = MappedFile::open(&path).map_err(Error::io(&path))?;
     segment::check_header(&segment).map_err(Error::block(&path))?;
-    segment.read_scattered();
     Ok(segment)
 }
 

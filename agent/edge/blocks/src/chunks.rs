@@ -22,7 +22,7 @@ use crate::segments::Segments;
 use crate::{Error, Problem};
 
 /// How blocks are written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct WriteOptions {
     /// Floats of a chunk, roughly.
     pub chunk_samples: usize,
@@ -79,7 +79,12 @@ impl ChunkMaker {
         metrics: Option<Metrics>,
     ) -> Self {
         ChunkMaker {
-            options,
+            options: WriteOptions {
+                chunk_samples: options
+                    .chunk_samples
+                    .clamp(1, narthex_chunk::MAX_SAMPLES / 2),
+                ..options
+            },
             segments,
             range_ms,
             metrics,

@@ -133,7 +133,7 @@ impl BlockWriter {
         let segments = Segments::create(path, options.segment_bytes)?;
         Ok(BlockWriter {
             path: path.to_owned(),
-            chunks: ChunkMaker::new(segments, range_ms, options.clone(), metrics),
+            chunks: ChunkMaker::new(segments, range_ms, *options, metrics),
             spool: Spool::create(path)?,
         })
     }

@@ -262,7 +262,6 @@ fn check_analysis(tools: &Tools, blocks: &Blocks, data: &Path) {
         "{printed:#?}\n{expected}"
     );
     for (title, figures) in lists {
-        let figure = &figures[0];
         // Which one comes first of some with one figure is chance there.
         let found = printed
             .iter()

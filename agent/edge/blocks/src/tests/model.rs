@@ -214,5 +214,9 @@ proptest! {
             check(&blocks, &model, &format!("after {step:?}"));
         }
         prop_assert!(blocks.unreadable().is_empty());
+        for block in blocks.loaded().iter() {
+            let verified = crate::verify::verify(block, &steady).unwrap();
+            prop_assert!(verified.is_good(), "{:?}", verified.problems);
+        }
     }
 }

@@ -84,6 +84,32 @@ fn chunks_have_about_480_samples_and_2_kib() {
 }
 
 #[test]
+fn options_without_sense_write_blocks_all_the_same() {
+    let samples = floats((0..50).map(|i| (i, (i as f64).sin())));
+    for (chunk_samples, chunk_bytes, segment_bytes) in
+        [(0, 0, 0), (usize::MAX, usize::MAX, u64::MAX)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let options = WriteOptions {
+            chunk_samples,
+            chunk_bytes,
+            segment_bytes,
+        };
+        write_with(
+            folder.path(),
+            &one_series(samples.clone()),
+            (0, 100),
+            &options,
+        );
+        assert_same(
+            &content_of(&only_block(folder.path())),
+            &one_series(samples.clone()),
+            "written",
+        );
+    }
+}
+
+#[test]
 fn what_does_not_belong_into_a_block_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let content = one_series(floats((-50..150).map(|t| (t, t as f64))));
