@@ -167,7 +167,7 @@ mod tests {
         let mut expected = vec![Vec::new(); 256];
         for round in 0..137u64 {
             for (i, chain) in chains.iter_mut().enumerate() {
-                if (round + i as u64) % 3 == 0 {
+                if (round + i as u64).is_multiple_of(3) {
                     continue;
                 }
                 let word = (round * 1000 + i as u64).to_be_bytes();

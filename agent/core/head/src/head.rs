@@ -22,7 +22,7 @@ use crate::maintain::Garbage;
 use crate::page::Page;
 use crate::{Batch, ChunkSource, Counters, Import};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The range of the smallest blocks; no chunk crosses its borders.
     pub chunk_range_ms: i64,
@@ -65,6 +65,7 @@ pub struct Head {
     metadata: RwLock<BTreeMap<Arc<str>, Metadata>>,
     pub(crate) counters: Counters,
     /// What commits write with, kept from one to the next.
+    #[expect(clippy::vec_box, reason = "they are large, and go from hand to hand")]
     pub(crate) scratch: Mutex<Vec<Box<Scratch>>>,
     pub(crate) batch_size: AtomicUsize,
 }

@@ -197,6 +197,7 @@ impl Hot {
 }
 
 /// What of a line is put in a snapshot.
+#[derive(Clone, Copy)]
 pub(crate) struct HotParts {
     pub(crate) xor: XorState,
     pub(crate) start_ms: i64,

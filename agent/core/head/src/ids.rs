@@ -103,14 +103,14 @@ mod tests {
         let mut ids = Ids::default();
         assert_eq!(ids.take(32), 0..32);
         assert_eq!(ids.take(32), 32..64);
-        ids.give_back([10..32]);
+        ids.give_back(vec![10..31, 31..32]);
         assert_eq!(ids.take(8), 10..18);
         ids.give_back([2..4, 10..12]);
         assert_eq!(ids.take(99), 18..32);
         assert_eq!(ids.take(99), 10..12);
         assert_eq!(ids.take(99), 2..4);
         assert_eq!(ids.take(300), 64..256);
-        ids.give_back([60..256]);
+        ids.give_back(vec![60..70, 70..256]);
         assert_eq!((ids.next, ids.take(1)), (60, 60..61));
         ids.set_used(&[1, 2, 5]);
         assert_eq!(ids.free, [0..1, 3..5]);

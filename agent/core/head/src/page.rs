@@ -555,7 +555,9 @@ impl PageInner {
         }
         side.late.chunks.retain(|chunk| chunk.list != END_OF_LIST);
         // Late samples that stay may have been deleted.
-        let from_ms = self.late_start_ms(slot).map_or(border_ms, |late_ms| late_ms.min(border_ms));
+        let from_ms = self
+            .late_start_ms(slot)
+            .map_or(border_ms, |late_ms| late_ms.min(border_ms));
         if let Some(side) = self.side_mut(slot) {
             side.deleted.retain(|(_, end_ms)| *end_ms >= from_ms);
         }

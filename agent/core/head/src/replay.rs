@@ -148,14 +148,12 @@ fn define(catalogue: &mut Catalogue, body: Reader<'_>) -> Result<(), DamagedReco
     let mut waiting = Vec::new();
     let mut holders = Vec::new();
     for (id, places) in defined.iter() {
-        match catalogue.insert_indexed(id, &mut table, places) {
-            Err(InsertError::LabelsInUse(holder)) => {
-                holders.push(holder);
-                waiting.push((id, places));
-            }
-            // It is there already, or it is no label set: then its samples will be found to be
-            // without.
-            Ok(()) | Err(_) => {}
+        // Other refusals: it is there already, or it is no label set, and then its samples will be
+        // found to be without.
+        let inserted = catalogue.insert_indexed(id, &mut table, places);
+        if let Err(InsertError::LabelsInUse(holder)) = inserted {
+            holders.push(holder);
+            waiting.push((id, places));
         }
     }
     if !holders.is_empty() {

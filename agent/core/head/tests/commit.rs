@@ -1,5 +1,7 @@
 //! What a commit takes and refuses, case by case.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail")]
+
 mod common;
 
 use std::sync::Arc;
@@ -397,7 +399,7 @@ fn exemplars_and_metadata_come_back() {
         exemplar_limit: 3,
         ..Options::default()
     };
-    let (head, log) = (head(options.clone()), TestLog::default());
+    let (head, log) = (head(options), TestLog::default());
     let exemplar = |timestamp_ms: i64| Exemplar {
         labels: Labels::from_pairs([("trace", "1")]),
         value: timestamp_ms as f64,
@@ -425,7 +427,7 @@ fn exemplars_and_metadata_come_back() {
     };
     check(&head);
     assert_eq!(head.counters().exemplars_out_of_order.get(), 1);
-    let again = common::head(options.clone());
+    let again = common::head(options);
     common::replay(&again, &log.take(), 1);
     check(&again);
     let mut bytes = Vec::new();

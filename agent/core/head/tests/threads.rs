@@ -1,6 +1,8 @@
 //! Several threads commit while others read: each batch is seen whole or not at all, in the order
 //! of the commits.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What the tests of the head share: a log in memory, and reading everything.
 
 #![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
 use std::io;
