@@ -90,5 +90,5 @@ impl Segments {
 /// Writes out what is buffered and waits until it is on disk.
 pub(crate) fn sync(mut file: BufWriter<File>, path: &Path) -> Result<(), Error> {
     file.flush().map_err(Error::io(path))?;
-    file.get_ref().sync_all().map_err(Error::io(path))
+    folder::sync(file.get_ref()).map_err(Error::io(path))
 }
