@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
-use narthex_model::CancelToken;
+use narthex_model::{CancelToken, SampleValue};
 use narthex_storage::CommitError;
 
-use crate::bytes::put_signed;
+use crate::bytes::{put_signed, put_varint};
 use crate::counters::Tally;
 use crate::page::{PageInner, page_of, slot_of};
+use crate::read::read_chunk;
+use crate::record::others::{LateEntry, encode_histogram, put_histogram, put_late};
 use crate::record::{self, put_section};
 use crate::sealed::{InMemory, is_valid};
 use crate::{ChunkRef, Head, Log, LogError, SealedChunk};
@@ -102,30 +104,65 @@ impl Head {
     /// [`Head::series_sorted`] since the last truncation: the blocks written from it lack them. The
     /// caller waits until [`Head::readers_below`] says no.
     pub fn truncate(&self, border_ms: i64, log: &dyn Log) -> Result<Truncated, CommitError> {
-        let (mut body, mut note) = (Vec::new(), Vec::new());
-        put_signed(&mut body, border_ms);
-        put_section(&mut note, record::TRUNCATION, &mut body);
-        write_plain(log, &note)?;
+        write_plain(log, &truncation(border_ms, None))?;
         let seen = self.isolation.take_written();
         self.raise_min_valid(border_ms);
         self.begin_oldest();
         let mut tally = Tally::default();
-        for page in self.pages().iter() {
+        let pages = self.pages();
+        let result = pages.iter().enumerate().try_for_each(|(number, page)| {
             let mut page = page.lock();
-            for slot in 0..=u8::MAX {
-                page.truncate(slot, border_ms, Some(seen), &mut tally);
-                if let Some((oldest_ms, _)) = page.times_ms(slot) {
-                    // What is left of an older chunk is not to be seen.
-                    let late_ms = page.late_start_ms(slot).unwrap_or(i64::MAX);
-                    tally.stretch_to(oldest_ms.max(border_ms).min(late_ms));
-                }
+            if !(0..=u8::MAX).any(|slot| page.was_used(slot)) {
+                return Ok(());
             }
-        }
+            // While the page is held, so that what comes late now stands behind it in the log.
+            let mut record = truncation(border_ms, Some(number));
+            self.put_survivors(&page, number, border_ms, seen, &mut record);
+            write_plain(log, &record)?;
+            truncate_page(&mut page, border_ms, seen, &mut tally);
+            Ok(())
+        });
         self.counters.add(&tally);
+        result?;
         self.end_oldest(tally.oldest_ms);
         Ok(Truncated {
             chunks: tally.chunks_removed,
         })
+    }
+
+    /// Writes the late samples of a page that a truncation leaves though they are older.
+    fn put_survivors(
+        &self,
+        page: &PageInner,
+        number: usize,
+        border_ms: i64,
+        seen: u64,
+        record: &mut Vec<u8>,
+    ) {
+        let mut late = LateSections::default();
+        for slot in 0..=u8::MAX {
+            let Some(side) = page.side(slot) else {
+                continue;
+            };
+            let series = (
+                (number as u32) << 8 | u32::from(slot),
+                page.births[usize::from(slot)],
+            );
+            let chunks = side.late.chunks.iter();
+            for chunk in chunks.filter(|chunk| chunk.newest_commit > seen) {
+                for entry in page.sealed.iter(chunk.list) {
+                    // One that can't be read now can't be read after a replay either.
+                    let samples = read_chunk(self, &entry).unwrap_or_default();
+                    let samples = samples.iter().filter(|(time, _)| *time >= chunk.from_ms);
+                    late.put_older(series, samples, border_ms);
+                }
+            }
+            if side.late.newest_commit > seen {
+                late.put_older(series, side.late.buffer.iter(), border_ms);
+            }
+        }
+        put_section(record, record::LATE_FLOATS, &mut late.floats);
+        put_section(record, record::HISTOGRAMS, &mut late.histograms);
     }
 
     /// Whether someone reads who asked for samples before this time.
@@ -202,6 +239,64 @@ impl Head {
         drop(catalogue);
         self.ids().give_back(runs(&removed));
         removed.len() as u64
+    }
+}
+
+/// A note that all pages' border has risen, or that a page was truncated.
+fn truncation(border_ms: i64, page: Option<usize>) -> Vec<u8> {
+    let (mut body, mut record) = (Vec::new(), Vec::new());
+    put_signed(&mut body, border_ms);
+    put_varint(&mut body, page.map_or(0, |number| number as u64 + 1));
+    put_section(&mut record, record::TRUNCATION, &mut body);
+    record
+}
+
+fn truncate_page(page: &mut PageInner, border_ms: i64, seen: u64, tally: &mut Tally) {
+    for slot in 0..=u8::MAX {
+        page.truncate(slot, border_ms, seen, tally);
+        if let Some((oldest_ms, _)) = page.times_ms(slot) {
+            // What is left of an older chunk is not to be seen.
+            let late_ms = page.late_start_ms(slot).unwrap_or(i64::MAX);
+            tally.stretch_to(oldest_ms.max(border_ms).min(late_ms));
+        }
+    }
+}
+
+/// Late samples for a record.
+#[derive(Default)]
+struct LateSections {
+    floats: Vec<u8>,
+    last_float_id: u32,
+    histograms: Vec<u8>,
+    last_histogram_id: u32,
+}
+
+impl LateSections {
+    fn put_older<'a>(
+        &mut self,
+        (id, birth): (u32, u8),
+        samples: impl Iterator<Item = &'a (i64, SampleValue)>,
+        border_ms: i64,
+    ) {
+        for (timestamp_ms, value) in samples.filter(|(time, _)| *time < border_ms) {
+            match value {
+                SampleValue::Float(value) => {
+                    let entry = LateEntry {
+                        id,
+                        birth,
+                        timestamp_ms: *timestamp_ms,
+                        bits: value.to_bits(),
+                    };
+                    put_late(&mut self.floats, &mut self.last_float_id, &entry);
+                }
+                SampleValue::Histogram(histogram) => {
+                    if let Some((encoding, bytes)) = encode_histogram(*timestamp_ms, histogram) {
+                        let (body, last) = (&mut self.histograms, &mut self.last_histogram_id);
+                        put_histogram(body, last, (id, birth), true, (encoding, &bytes));
+                    }
+                }
+            }
+        }
     }
 }
 

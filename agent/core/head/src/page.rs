@@ -512,13 +512,7 @@ impl PageInner {
 
     /// Drops the chunks of a series that end before the border. Late ones go only if the commit
     /// has been seen that gave the last of their samples.
-    pub(crate) fn truncate(
-        &mut self,
-        slot: u8,
-        border_ms: i64,
-        seen: Option<u64>,
-        tally: &mut Tally,
-    ) {
+    pub(crate) fn truncate(&mut self, slot: u8, border_ms: i64, seen: u64, tally: &mut Tally) {
         let open = self.open_times_ms(slot);
         if open.is_some_and(|(_, end_ms)| end_ms < border_ms) {
             self.hot[usize::from(slot)].clear_open(&mut self.fragments);
@@ -532,20 +526,20 @@ impl PageInner {
         self.truncate_side(slot, border_ms, seen, tally);
     }
 
-    fn truncate_side(&mut self, slot: u8, border_ms: i64, seen: Option<u64>, tally: &mut Tally) {
+    fn truncate_side(&mut self, slot: u8, border_ms: i64, seen: u64, tally: &mut Tally) {
         let Some(side) = self.sides.get_mut(usize::from(slot)) else {
             return;
         };
         let Some(side) = side.as_deref_mut() else {
             return;
         };
-        if seen.is_some_and(|seen| side.late.newest_commit <= seen) {
+        if side.late.newest_commit <= seen {
             let buffer = &mut side.late.buffer;
             let old = buffer.partition_point(|(time, _)| *time < border_ms);
             buffer.drain(..old);
         }
         for chunk in &mut side.late.chunks {
-            if seen.is_some_and(|seen| chunk.newest_commit <= seen) {
+            if chunk.newest_commit <= seen {
                 let removed = self
                     .sealed
                     .remove(&mut chunk.list, |_, end_ms| end_ms < border_ms);

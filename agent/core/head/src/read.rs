@@ -153,27 +153,7 @@ impl Visit<'_> {
     }
 
     fn decode(&self, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
-        // A chunk whose bytes are lost has no samples.
-        decoded.clear();
-        let result = match &entry.place {
-            Place::Memory(bytes) => decoded.read(entry.encoding, bytes),
-            Place::File(at) => {
-                let mut result = Ok(());
-                self.reader.head.source.read(*at, &mut |bytes| {
-                    result = decoded.read(entry.encoding, bytes);
-                })?;
-                result
-            }
-        };
-        result.map_err(|error| {
-            let (start_ms, place) = (entry.start_ms, &entry.place);
-            let place = match place {
-                Place::Memory(_) => "memory".to_owned(),
-                Place::File(at) => format!("head chunk file {} at {}", at.file, at.offset),
-            };
-            let message = format!("the chunk that begins at {start_ms} ms, in {place}: {error}");
-            StorageError::Internal(message)
-        })
+        decode(&self.reader.head, entry, decoded)
     }
 
     /// With late samples or deletions: all samples are put together first.
@@ -242,6 +222,39 @@ impl Visit<'_> {
         }
         Ok(visible)
     }
+}
+
+/// The samples of a chunk.
+pub(crate) fn read_chunk(
+    head: &Head,
+    entry: &SealedEntry,
+) -> Result<Vec<(i64, SampleValue)>, StorageError> {
+    let (mut decoded, mut samples) = (Decoded::default(), Vec::new());
+    decode(head, entry, &mut decoded)?;
+    decoded.add_to(0, decoded.timestamps_ms.len(), &mut samples);
+    Ok(samples)
+}
+
+fn decode(head: &Head, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
+    let result = match &entry.place {
+        Place::Memory(bytes) => decoded.read(entry.encoding, bytes),
+        Place::File(at) => {
+            let mut result = Ok(());
+            head.source.read(*at, &mut |bytes| {
+                result = decoded.read(entry.encoding, bytes);
+            })?;
+            result
+        }
+    };
+    result.map_err(|error| {
+        let place = match &entry.place {
+            Place::Memory(_) => "memory".to_owned(),
+            Place::File(at) => format!("head chunk file {} at {}", at.file, at.offset),
+        };
+        let start_ms = entry.start_ms;
+        let message = format!("the chunk that begins at {start_ms} ms, in {place}: {error}");
+        StorageError::Internal(message)
+    })
 }
 
 impl Decoded {

@@ -331,12 +331,16 @@ impl Worker<'_> {
         let border_ms = body.signed()?;
         // Whoever comes first raises it; the others' samples from before are then passed over.
         self.head.raise_min_valid(border_ms);
-        let mine = self.pages.iter().skip(self.part).step_by(self.parts);
-        for page in mine {
+        let Some(number) = body.varint()?.checked_sub(1) else {
+            return Ok(());
+        };
+        let page = usize::try_from(number).ok();
+        let page = page.filter(|number| number % self.parts == self.part);
+        if let Some(page) = page.and_then(|number| self.pages.get(number)) {
             let mut page = page.lock();
             for slot in 0..=u8::MAX {
-                // Which late samples the blocks have is not known here, so they stay.
-                page.truncate(slot, border_ms, None, &mut self.tally);
+                // Late samples that were to stay come again behind this.
+                page.truncate(slot, border_ms, u64::MAX, &mut self.tally);
             }
         }
         Ok(())

@@ -245,6 +245,9 @@ fn late_samples_outlive_a_truncation_that_they_missed() {
     assert_eq!(times(0), [10 * hour]);
     assert_eq!(times(1), [4 * hour, 5 * hour, 10 * hour]);
     assert_eq!(head.times_ms(), Some((4 * hour, 10 * hour)));
+    let again = common::head(options);
+    replay(&again, &log.records.lock().unwrap(), 2);
+    assert_same(&whole(&again), &there);
     head.series_sorted(0, 8 * hour - 1).for_each(drop);
     head.truncate(8 * hour, &log).unwrap();
     assert_eq!(head.times_ms(), Some((10 * hour, 10 * hour)));

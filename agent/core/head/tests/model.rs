@@ -45,10 +45,6 @@ struct ModelSeries {
     in_order: Samples,
     last: Option<(i64, SampleValue)>,
     late: Samples,
-    /// Late samples that were truncated; a log that is replayed whole may bring them back.
-    gone_late: Samples,
-    /// Times at which there may be a late sample that does not show.
-    unclear: BTreeSet<i64>,
     deleted: Vec<(i64, i64)>,
     value: f64,
 }
@@ -144,22 +140,8 @@ impl Model {
         self.border_ms = self.border_ms.max(border_ms);
         for series in self.series.values_mut() {
             series.in_order = series.in_order.split_off(&border_ms);
-            let kept = series.late.split_off(&border_ms);
-            let gone = std::mem::replace(&mut series.late, kept);
-            series.gone_late.extend(gone);
+            series.late = series.late.split_off(&border_ms);
             series.deleted.retain(|(_, end)| *end >= border_ms);
-        }
-    }
-
-    /// A head that replayed the log may have late samples again that were truncated, unless their
-    /// series was removed. Those that it shows count from now on.
-    fn take_back(&mut self, there: &BTreeMap<Labels, Samples>) {
-        for (labels, series) in &mut self.series {
-            let shown = |time: &i64| there.get(labels).is_some_and(|all| all.contains_key(time));
-            let gone = std::mem::take(&mut series.gone_late);
-            series.unclear.extend(gone.keys());
-            let back = gone.into_iter().filter(|(time, _)| shown(time));
-            series.late.extend(back);
         }
     }
 
@@ -335,8 +317,6 @@ impl World {
         // Whether such are refused depends on chunks, which the model has not.
         let unclear = |time: &i64| {
             series.late.contains_key(time)
-                || series.gone_late.contains_key(time)
-                || series.unclear.contains(time)
                 || series.deleted.iter().any(|(s, e)| (s..=e).contains(&time))
         };
         let mut times = [time].into_iter().chain(self.now_ms + 1..);
@@ -473,10 +453,6 @@ impl World {
             records.retain(|(epoch, _)| *epoch == last);
             *self.log.records.lock().unwrap() = records;
         }
-        for series in self.model.series.values_mut() {
-            let gone = std::mem::take(&mut series.gone_late);
-            series.unclear.extend(gone.keys());
-        }
     }
 
     fn recover(&mut self, records: &[(u32, Vec<u8>)]) -> (Arc<Head>, u64) {
@@ -495,7 +471,6 @@ impl World {
         let records = self.log.records.lock().unwrap().clone();
         let (head, lost) = self.recover(&records);
         assert_eq!(lost, 0);
-        self.model.take_back(&read(&head, i64::MIN, i64::MAX));
         assert_eq!(head.min_valid_ms(), self.model.border_ms);
         self.head = head;
         self.known.clear();
@@ -519,12 +494,7 @@ impl World {
         let gone = candidates[self.random.below(candidates.len() as u64) as usize];
         let (whole, _) = self.recover(&records);
         let whole = read(&whole, i64::MIN, i64::MAX);
-        let mut model = Model {
-            series: self.model.series.clone(),
-            ..self.model
-        };
-        model.take_back(&whole);
-        assert_same(&whole, &model.visible());
+        assert_same(&whole, &self.model.visible());
         let (_, record) = records.remove(gone);
         let (partial, lost) = self.recover(&records);
         let partial = read(&partial, i64::MIN, i64::MAX);
@@ -534,7 +504,7 @@ impl World {
                 match partial.get(labels).and_then(|samples| samples.get(time)) {
                     Some(there) => {
                         // A late sample shows where the one in order is gone.
-                        let late = &model.series[labels].late;
+                        let late = &self.model.series[labels].late;
                         let is_late = late.get(time).is_some_and(|late| same(there, late));
                         // A stale marker is of the kind of what it follows.
                         let is_same = same(there, value) || is_stale(there) && is_stale(value);

@@ -13,7 +13,7 @@
 //! | 5 | exemplars | entries: id, time (signed), value (8 bytes), number of labels, name and value of each |
 //! | 6 | metadata | entries: family, type (one byte), help, unit |
 //! | 7 | deletions | entries: id, birth, first and last time (signed) |
-//! | 8 | truncation | the border (signed) |
+//! | 8 | truncation | the border (signed), 0 or the number of the page that was truncated plus 1 |
 //!
 //! A birth is one byte: how often the id got a series. Where an id's birth is another than the
 //! reader's, a definition is missing, and what was written for one series is not taken for another.
