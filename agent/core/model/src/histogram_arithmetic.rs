@@ -1,11 +1,14 @@
 //! Addition and subtraction of native histograms.
 //!
 //! Two histograms are first brought to one layout: the coarser schema and the wider zero bucket,
-//! or the custom bounds that both have. Knows nothing of warnings; [`Sum`] says what was
+//! or the custom bounds that both have. Knows nothing of warnings; [`Combined`] says what was
 //! reconciled, so that a query can report it.
 
 use crate::Histogram;
-use crate::histogram::{CUSTOM_BOUNDS_SCHEMA, CounterReset, Span};
+use crate::histogram::{CounterReset, Span};
+use crate::histogram_bounds::bucket_bound;
+use crate::histogram_layout::{Layout, Precision};
+use crate::kahan::KahanSum;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistogramError {
@@ -15,10 +18,9 @@ pub enum HistogramError {
     MixedSchemas,
 }
 
-/// What adding or subtracting gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sum {
-    pub histogram: Histogram,
+/// What had to be settled between two histograms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Combined {
     /// One histogram is said to follow a counter reset, the other not to.
     pub counter_reset_collision: bool,
     /// The custom bounds differ; those that both have were kept.
@@ -26,244 +28,232 @@ pub struct Sum {
 }
 
 impl Histogram {
-    pub fn uses_custom_bounds(&self) -> bool {
-        self.schema == CUSTOM_BOUNDS_SCHEMA
-    }
-
-    pub fn add(&self, other: &Histogram) -> Result<Sum, HistogramError> {
+    /// May leave empty buckets. After an error the histogram is as it was.
+    pub fn add(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
         self.combine(other, 1.0)
     }
 
-    pub fn subtract(&self, other: &Histogram) -> Result<Sum, HistogramError> {
+    /// As [`Histogram::add`]. The hint is that of a sum; a difference that is shown to someone is a
+    /// gauge, which the caller says.
+    pub fn subtract(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
         self.combine(other, -1.0)
     }
 
-    fn combine(&self, other: &Histogram, sign: f64) -> Result<Sum, HistogramError> {
-        let (mut left, mut right) = (Sparse::from(self), Sparse::from(other));
-        let bounds_reconciled = match (self.uses_custom_bounds(), other.uses_custom_bounds()) {
-            (true, true) => Sparse::share_bounds(&mut left, &mut right),
-            (false, false) => {
-                Sparse::share_zero_threshold(&mut left, &mut right);
-                Sparse::share_schema(&mut left, &mut right);
-                false
-            }
-            _ => return Err(HistogramError::MixedSchemas),
-        };
-        let (counter_reset, counter_reset_collision) =
+    fn combine(&mut self, other: &Histogram, sign: f64) -> Result<Combined, HistogramError> {
+        check_schemas(self, other)?;
+        let mut combined = self.combine_hints(other);
+        self.count += sign * other.count;
+        self.sum += sign * other.sum;
+        if has_same_layout(self, other) {
+            self.zero_count += sign * other.zero_count;
+            add_each(&mut self.positive_buckets, &other.positive_buckets, sign);
+            add_each(&mut self.negative_buckets, &other.negative_buckets, sign);
+            return Ok(combined);
+        }
+        let mut layout = Layout::of(self, Precision::Plain);
+        let other = Layout::of(other, Precision::Plain);
+        combined.bounds_reconciled = combine_layouts(&mut layout, other, sign);
+        layout.write_to(self);
+        Ok(combined)
+    }
+
+    fn combine_hints(&mut self, other: &Histogram) -> Combined {
+        let (hint, counter_reset_collision) =
             combined_reset(self.counter_reset, other.counter_reset);
-        let (positive_spans, positive_buckets) =
-            dense(&merged(&left.positive, &right.positive, sign));
-        let (negative_spans, negative_buckets) =
-            dense(&merged(&left.negative, &right.negative, sign));
-        let histogram = Histogram {
-            counter_reset,
-            schema: left.schema,
-            zero_threshold: left.zero_threshold,
-            zero_count: left.zero_count + sign * right.zero_count,
-            count: self.count + sign * other.count,
-            sum: self.sum + sign * other.sum,
-            positive_spans,
-            positive_buckets,
-            negative_spans,
-            negative_buckets,
-            custom_values: left.custom_values,
-        };
-        Ok(Sum {
-            histogram,
+        self.counter_reset = hint;
+        Combined {
             counter_reset_collision,
-            bounds_reconciled,
-        })
+            bounds_reconciled: false,
+        }
     }
 }
 
-/// Buckets by index, ascending.
-type Buckets = Vec<(i64, f64)>;
+/// A sum of many histograms that keeps what rounding would lose.
+#[derive(Clone, Debug)]
+pub struct HistogramSum {
+    total: Histogram,
+    /// None until something was added.
+    rest: Option<Compensation>,
+}
 
-/// A histogram's buckets while its layout is changed.
-struct Sparse {
-    schema: i32,
-    zero_threshold: f64,
+/// What rounding took from the counts of a sum, in the order of its buckets.
+#[derive(Clone, Debug, Default)]
+struct Compensation {
     zero_count: f64,
-    positive: Buckets,
-    negative: Buckets,
-    custom_values: Vec<f64>,
+    count: f64,
+    sum: f64,
+    positive: Vec<f64>,
+    negative: Vec<f64>,
 }
 
-impl From<&Histogram> for Sparse {
-    fn from(histogram: &Histogram) -> Self {
-        Sparse {
-            schema: histogram.schema,
-            zero_threshold: histogram.zero_threshold,
-            zero_count: histogram.zero_count,
-            positive: sparse(&histogram.positive_spans, &histogram.positive_buckets),
-            negative: sparse(&histogram.negative_spans, &histogram.negative_buckets),
-            custom_values: histogram.custom_values.clone(),
+impl HistogramSum {
+    pub fn new(first: Histogram) -> Self {
+        HistogramSum {
+            total: first,
+            rest: None,
         }
+    }
+
+    /// The sum without its compensation.
+    pub fn rough(&self) -> &Histogram {
+        &self.total
+    }
+
+    /// Whether custom bounds had to be reconciled. After an error the sum is as it was.
+    pub fn add(&mut self, other: &Histogram) -> Result<bool, HistogramError> {
+        let total = &mut self.total;
+        check_schemas(total, other)?;
+        total.combine_hints(other);
+        let rest = self.rest.get_or_insert_with(|| Compensation {
+            positive: vec![0.0; total.positive_buckets.len()],
+            negative: vec![0.0; total.negative_buckets.len()],
+            ..Compensation::default()
+        });
+        add_one(&mut total.count, &mut rest.count, other.count);
+        add_one(&mut total.sum, &mut rest.sum, other.sum);
+        if has_same_layout(total, other) {
+            add_one(
+                &mut total.zero_count,
+                &mut rest.zero_count,
+                other.zero_count,
+            );
+            for (totals, rests, counts) in [
+                (
+                    &mut total.positive_buckets,
+                    &mut rest.positive,
+                    &other.positive_buckets,
+                ),
+                (
+                    &mut total.negative_buckets,
+                    &mut rest.negative,
+                    &other.negative_buckets,
+                ),
+            ] {
+                for ((total, rest), count) in totals.iter_mut().zip(rests).zip(counts) {
+                    add_one(total, rest, *count);
+                }
+            }
+            return Ok(false);
+        }
+        let mut layout = Layout::of(total, Precision::Compensated);
+        layout.zero.compensation = rest.zero_count;
+        for (entries, rests) in [
+            (&mut layout.positive, &rest.positive),
+            (&mut layout.negative, &rest.negative),
+        ] {
+            for (entry, rest) in entries.iter_mut().zip(rests) {
+                entry.count.compensation = *rest;
+            }
+        }
+        let other = Layout::of(other, Precision::Compensated);
+        let bounds_reconciled = combine_layouts(&mut layout, other, 1.0);
+        rest.zero_count = layout.zero.compensation;
+        (rest.positive, rest.negative) = layout.write_to(total);
+        Ok(bounds_reconciled)
+    }
+
+    pub fn scale(&mut self, factor: f64) {
+        self.total.scale(factor);
+        if let Some(rest) = &mut self.rest {
+            rest.for_each(|value| *value *= factor);
+        }
+    }
+
+    /// By something else than zero.
+    pub fn divide(&mut self, by: f64) {
+        self.total.divide(by);
+        if let Some(rest) = &mut self.rest {
+            rest.for_each(|value| *value /= by);
+        }
+    }
+
+    pub fn finish(self) -> Histogram {
+        let mut total = self.total;
+        if let Some(rest) = &self.rest {
+            total.zero_count += rest.zero_count;
+            total.count += rest.count;
+            total.sum += rest.sum;
+            add_each(&mut total.positive_buckets, &rest.positive, 1.0);
+            add_each(&mut total.negative_buckets, &rest.negative, 1.0);
+        }
+        total
     }
 }
 
-impl Sparse {
-    /// Widens the zero buckets until they are the same. Each round takes in whole buckets, so
-    /// there are at most as many rounds as buckets.
-    fn share_zero_threshold(left: &mut Sparse, right: &mut Sparse) {
-        loop {
-            if left.zero_threshold > right.zero_threshold {
-                right.widen_zero(left.zero_threshold);
-            } else if left.zero_threshold < right.zero_threshold {
-                left.widen_zero(right.zero_threshold);
-            } else {
-                return;
-            }
-        }
+impl Compensation {
+    fn for_each(&mut self, mut change: impl FnMut(&mut f64)) {
+        change(&mut self.zero_count);
+        change(&mut self.count);
+        change(&mut self.sum);
+        self.positive.iter_mut().for_each(&mut change);
+        self.negative.iter_mut().for_each(change);
     }
+}
 
-    /// Moves the buckets up to `threshold` into the zero bucket. A populated bucket is not cut:
-    /// the threshold goes to its end.
-    fn widen_zero(&mut self, threshold: f64) {
-        let threshold = self.end_of_cut_bucket(threshold);
-        for buckets in [&mut self.positive, &mut self.negative] {
-            let inside = |index: i64| bucket_bound(index - 1, self.schema) < threshold;
-            self.zero_count += buckets
-                .iter()
-                .filter(|(index, _)| inside(*index))
-                .map(|(_, count)| count)
-                .sum::<f64>();
-            buckets.retain(|(index, _)| !inside(*index));
-        }
-        self.zero_threshold = threshold;
+fn check_schemas(a: &Histogram, b: &Histogram) -> Result<(), HistogramError> {
+    if a.uses_custom_bounds() != b.uses_custom_bounds() {
+        return Err(HistogramError::MixedSchemas);
     }
+    Ok(())
+}
 
-    /// `threshold`, or the end of the outermost populated bucket that it would cut.
-    fn end_of_cut_bucket(&self, threshold: f64) -> f64 {
-        let mut threshold = threshold;
-        // The end of a bucket of one sign may lie inside of a bucket of the other.
-        loop {
-            let cut = self
-                .positive
-                .iter()
-                .chain(&self.negative)
-                .find(|(index, count)| {
-                    *count != 0.0
-                        && bucket_bound(index - 1, self.schema) < threshold
-                        && bucket_bound(*index, self.schema) > threshold
-                });
-            match cut {
-                Some((index, _)) => threshold = bucket_bound(*index, self.schema),
-                None => return threshold,
-            }
-        }
-    }
+/// Whether the buckets of both can be added one by one.
+fn has_same_layout(a: &Histogram, b: &Histogram) -> bool {
+    a.schema == b.schema
+        && a.zero_threshold == b.zero_threshold
+        && a.positive_spans == b.positive_spans
+        && a.negative_spans == b.negative_spans
+        && a.positive_buckets.len() == b.positive_buckets.len()
+        && a.negative_buckets.len() == b.negative_buckets.len()
+        && a.custom_values == b.custom_values
+        && !begins_in_zero_bucket(b, &b.positive_spans)
+        && !begins_in_zero_bucket(b, &b.negative_spans)
+}
 
-    fn share_schema(left: &mut Sparse, right: &mut Sparse) {
-        let schema = left.schema.min(right.schema);
-        for histogram in [left, right] {
-            let by = histogram.schema.abs_diff(schema).min(63);
-            // Bucket i ends where bucket i·2^by of the finer schema ends.
-            let coarser = |index: i64| ((index - 1) >> by) + 1;
-            regroup(&mut histogram.positive, coarser);
-            regroup(&mut histogram.negative, coarser);
-            histogram.schema = schema;
-        }
-    }
+fn begins_in_zero_bucket(histogram: &Histogram, spans: &[Span]) -> bool {
+    let first = spans.iter().find(|span| span.length > 0);
+    histogram.zero_threshold > 0.0
+        && first.is_some_and(|span| {
+            bucket_bound(span.offset.into(), histogram.schema) <= histogram.zero_threshold
+        })
+}
 
-    /// Keeps the bounds that both have; says whether any had to go.
-    fn share_bounds(left: &mut Sparse, right: &mut Sparse) -> bool {
-        if left.custom_values == right.custom_values {
+/// Whether custom bounds had to be reconciled. Both are exponential or both are custom.
+fn combine_layouts(layout: &mut Layout, mut other: Layout, sign: f64) -> bool {
+    if layout.schema == crate::histogram::CUSTOM_BOUNDS_SCHEMA {
+        if layout.custom_values == other.custom_values {
+            layout.add_buckets(&other, sign);
             return false;
         }
-        let shared: Vec<f64> = left
-            .custom_values
-            .iter()
-            .filter(|bound| right.custom_values.contains(bound))
-            .copied()
-            .collect();
-        for histogram in [left, right] {
-            let bounds = std::mem::replace(&mut histogram.custom_values, shared.clone());
-            regroup(&mut histogram.positive, |index| {
-                let upper = usize::try_from(index).ok().and_then(|at| bounds.get(at));
-                // Beyond the last bound lies the bucket that ends at +Inf.
-                let upper = upper.copied().unwrap_or(f64::INFINITY);
-                shared.partition_point(|bound| *bound < upper) as i64
-            });
-        }
-        true
+        layout.add_other_bounds(&other, sign);
+        return true;
+    }
+    let zero = layout.share_zero_bucket(&other);
+    let precision = layout.precision;
+    precision.add(&mut layout.zero, sign * zero.sum);
+    if precision == Precision::Compensated {
+        layout.zero.add(sign * zero.compensation);
+    }
+    let schema = layout.schema.min(other.schema);
+    layout.reduce_to(schema);
+    other.reduce_to(schema);
+    layout.add_buckets(&other, sign);
+    false
+}
+
+fn add_each(to: &mut [f64], counts: &[f64], sign: f64) {
+    for (to, count) in to.iter_mut().zip(counts) {
+        *to += sign * count;
     }
 }
 
-/// The upper bound of a bucket of an exponential schema: 2^(index · 2^−schema).
-pub fn bucket_bound(index: i64, schema: i32) -> f64 {
-    let exponent = index as f64 * f64::from(-schema).exp2();
-    if exponent == 1024.0 {
-        // The last bucket of numbers ends at the largest one; +Inf has a bucket of its own.
-        return f64::MAX;
-    }
-    exponent.exp2()
-}
-
-fn sparse(spans: &[Span], counts: &[f64]) -> Buckets {
-    let mut counts = counts.iter();
-    let mut buckets = Vec::with_capacity(counts.len());
-    let mut index = 0;
-    for span in spans {
-        index += i64::from(span.offset);
-        for count in counts.by_ref().take(span.length as usize) {
-            buckets.push((index, *count));
-            index += 1;
-        }
-    }
-    buckets
-}
-
-fn dense(buckets: &[(i64, f64)]) -> (Vec<Span>, Vec<f64>) {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut end = 0;
-    for (index, _) in buckets {
-        match spans.last_mut() {
-            Some(span) if *index == end => span.length += 1,
-            _ => spans.push(Span {
-                offset: i32::try_from(index - end).unwrap_or(i32::MAX),
-                length: 1,
-            }),
-        }
-        end = index + 1;
-    }
-    (spans, buckets.iter().map(|(_, count)| *count).collect())
-}
-
-/// Gives every bucket a new index; those that come to share one are added up.
-fn regroup(buckets: &mut Buckets, index_of: impl Fn(i64) -> i64) {
-    let mut regrouped: Buckets = Vec::with_capacity(buckets.len());
-    for (index, count) in buckets.iter() {
-        let index = index_of(*index);
-        match regrouped.last_mut() {
-            Some((last, sum)) if *last == index => *sum += count,
-            _ => regrouped.push((index, *count)),
-        }
-    }
-    *buckets = regrouped;
-}
-
-/// The buckets of both, those of `right` multiplied by `sign`.
-fn merged(left: &[(i64, f64)], right: &[(i64, f64)], sign: f64) -> Buckets {
-    let mut out = Vec::with_capacity(left.len().max(right.len()));
-    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-    loop {
-        let (a, b) = (left.peek(), right.peek());
-        let next = match (a, b) {
-            (None, None) => return out,
-            (Some(a), Some(b)) => a.0.min(b.0),
-            (Some(a), None) => a.0,
-            (None, Some(b)) => b.0,
-        };
-        let mut sum = 0.0;
-        if let Some((_, count)) = left.next_if(|bucket| bucket.0 == next) {
-            sum += count;
-        }
-        if let Some((_, count)) = right.next_if(|bucket| bucket.0 == next) {
-            sum += sign * count;
-        }
-        out.push((next, sum));
-    }
+fn add_one(total: &mut f64, rest: &mut f64, value: f64) {
+    let mut sum = KahanSum {
+        sum: *total,
+        compensation: *rest,
+    };
+    sum.add(value);
+    (*total, *rest) = (sum.sum, sum.compensation);
 }
 
 /// The hint of a sum, and whether the hints contradict each other.
@@ -280,6 +270,7 @@ fn combined_reset(left: CounterReset, right: CounterReset) -> (CounterReset, boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::histogram::CUSTOM_BOUNDS_SCHEMA;
 
     fn exponential(schema: i32, offset: i32, buckets: &[f64]) -> Histogram {
         Histogram {
@@ -306,16 +297,29 @@ mod tests {
         Span { offset, length }
     }
 
+    /// The plain sum; the compensated one must have the same layout and hint.
+    fn sum(a: &Histogram, b: &Histogram) -> (Histogram, Combined) {
+        let mut plain = a.clone();
+        let combined = plain.add(b).unwrap();
+        let mut careful = HistogramSum::new(a.clone());
+        assert_eq!(careful.add(b), Ok(combined.bounds_reconciled));
+        assert_eq!(careful.finish(), plain);
+        (plain, combined)
+    }
+
     #[test]
     fn buckets_of_both_are_added_or_subtracted() {
         let (a, b) = (exponential(0, 0, &[1.0, 2.0]), exponential(0, 4, &[5.0]));
-        let sum = a.add(&b).unwrap().histogram;
-        assert_eq!(sum.positive_spans, [span(0, 2), span(2, 1)]);
-        assert_eq!(sum.positive_buckets, [1.0, 2.0, 5.0]);
-        assert_eq!((sum.count, sum.sum), (8.0, 2.0));
-        let rest = sum.subtract(&b).unwrap().histogram;
-        assert_eq!(rest.positive_buckets, [1.0, 2.0, 0.0]);
-        assert_eq!(rest.count, 3.0);
+        let (mut both, _) = sum(&a, &b);
+        assert_eq!(both.positive_spans, [span(0, 2), span(2, 1)]);
+        assert_eq!(both.positive_buckets, [1.0, 2.0, 5.0]);
+        assert_eq!((both.count, both.sum), (8.0, 2.0));
+        both.subtract(&b).unwrap();
+        assert_eq!(both.positive_buckets, [1.0, 2.0, 0.0]);
+        assert_eq!(both.count, 3.0);
+        let both = both.compacted();
+        assert_eq!(both.positive_buckets, [1.0, 2.0]);
+        assert_eq!(both.positive_spans, [span(0, 2)]);
     }
 
     #[test]
@@ -325,11 +329,11 @@ mod tests {
             exponential(1, 0, &[1.0, 2.0, 4.0]),
             exponential(0, 0, &[8.0, 16.0]),
         );
-        for sum in [fine.add(&coarse), coarse.add(&fine)] {
-            let sum = sum.unwrap().histogram;
-            assert_eq!((sum.schema, sum.positive_spans), (0, vec![span(0, 2)]));
-            assert_eq!(sum.positive_buckets, [9.0, 22.0]);
+        for (both, _) in [sum(&fine, &coarse), sum(&coarse, &fine)] {
+            assert_eq!((both.schema, both.positive_spans), (0, vec![span(0, 2)]));
+            assert_eq!(both.positive_buckets, [9.0, 22.0]);
         }
+        assert_eq!(fine.reduced_to(0).positive_buckets, [1.0, 6.0]);
     }
 
     #[test]
@@ -341,12 +345,28 @@ mod tests {
             ..Histogram::default()
         };
         // Bucket 1 goes from 1 to 2 and is populated, so the threshold becomes 2.
-        let sum = narrow.add(&wide).unwrap().histogram;
-        assert_eq!((sum.zero_threshold, sum.zero_count), (2.0, 6.0));
-        assert_eq!(
-            (sum.positive_spans, sum.positive_buckets),
-            (vec![span(2, 1)], vec![4.0])
-        );
+        for (both, _) in [sum(&narrow, &wide), sum(&wide, &narrow)] {
+            assert_eq!((both.zero_threshold, both.zero_count), (2.0, 6.0));
+            assert_eq!(both.positive_spans, [span(2, 1)]);
+            assert_eq!(both.positive_buckets, [4.0]);
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_one_sign_may_widen_the_zero_bucket_for_the_other() {
+        let both_signs = Histogram {
+            negative_spans: vec![span(2, 1)],
+            negative_buckets: vec![5.0],
+            ..exponential(0, 1, &[1.0, 2.0])
+        };
+        let wide = Histogram {
+            zero_threshold: 2.5,
+            zero_count: 3.0,
+            ..Histogram::default()
+        };
+        let (both, _) = sum(&both_signs, &wide);
+        assert_eq!((both.zero_threshold, both.zero_count), (4.0, 11.0));
+        assert!(both.positive_buckets.is_empty() && both.negative_buckets.is_empty());
     }
 
     #[test]
@@ -355,15 +375,35 @@ mod tests {
             custom(&[1.0, 2.0, 4.0], &[1.0, 2.0, 4.0, 8.0]),
             custom(&[2.0, 3.0], &[1.0, 1.0, 1.0]),
         );
-        let sum = a.add(&b).unwrap();
-        assert!(sum.bounds_reconciled);
-        assert_eq!(sum.histogram.custom_values, [2.0]);
-        assert_eq!(sum.histogram.positive_buckets, [4.0, 14.0]);
-        assert!(!a.add(&a).unwrap().bounds_reconciled);
+        let (both, combined) = sum(&a, &b);
+        assert!(combined.bounds_reconciled);
+        assert_eq!(both.custom_values, [2.0]);
+        assert_eq!(both.positive_buckets, [4.0, 14.0]);
+        assert!(!sum(&a, &a).1.bounds_reconciled);
+        let exponential = exponential(0, 0, &[1.0]);
         assert_eq!(
-            a.add(&exponential(0, 0, &[1.0])),
+            a.clone().add(&exponential),
             Err(HistogramError::MixedSchemas)
         );
+        let mut careful = HistogramSum::new(a.clone());
+        assert_eq!(careful.add(&exponential), Err(HistogramError::MixedSchemas));
+        assert_eq!(careful.finish(), a);
+    }
+
+    #[test]
+    fn sums_keep_small_counts() {
+        let first = exponential(0, 0, &[1.0]);
+        let mut careful = HistogramSum::new(first.clone());
+        let mut large = exponential(0, 0, &[1e100]);
+        careful.add(&large).unwrap();
+        careful.add(&first).unwrap();
+        large.scale(-1.0);
+        careful.add(&large).unwrap();
+        // A layout of its own does not lose the compensation.
+        careful.add(&exponential(0, 5, &[1.0])).unwrap();
+        let total = careful.finish();
+        assert_eq!(total.positive_buckets, [2.0, 1.0]);
+        assert_eq!(total.count, 3.0);
     }
 
     #[test]
@@ -377,21 +417,6 @@ mod tests {
         ] {
             assert_eq!(combined_reset(left, right), expected);
             assert_eq!(combined_reset(right, left), expected);
-        }
-    }
-
-    #[test]
-    fn bounds_of_exponential_buckets() {
-        for (index, schema, bound) in [
-            (0, 0, 1.0),
-            (3, 0, 8.0),
-            (-1, 0, 0.5),
-            (1, -1, 4.0),
-            (2, 1, 2.0),
-            (1024, 0, f64::MAX),
-            (1025, 0, f64::INFINITY),
-        ] {
-            assert_eq!(bucket_bound(index, schema), bound, "{index} {schema}");
         }
     }
 }

@@ -3,11 +3,9 @@
 use std::fmt;
 
 use crate::Histogram;
-use crate::histogram::Span;
-use crate::histogram_arithmetic::bucket_bound;
+use crate::histogram::bucket_counts;
 use crate::number::format_general;
 
-/// A bucket that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
     pub lower: f64,
@@ -18,14 +16,19 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bound on the side of zero is open: it belongs to the bucket next to it.
-    fn new(lower: f64, upper: f64, count: f64) -> Self {
-        Bucket {
-            lower,
-            upper,
-            lower_inclusive: lower < 0.0,
-            upper_inclusive: upper > 0.0,
-            count,
+    /// How much of the bucket, from 0 to 1, lies below a value inside of it: on a linear scale, or
+    /// on a logarithmic one. Both bounds must be finite.
+    pub fn share_below(&self, value: f64, linear: bool) -> f64 {
+        if linear {
+            return (value - self.lower) / (self.upper - self.lower);
+        }
+        let lower = self.lower.abs().log2();
+        let upper = self.upper.abs().log2();
+        let at = value.abs().log2();
+        if value > 0.0 {
+            (at - lower) / (upper - lower)
+        } else {
+            1.0 - (at - upper) / (lower - upper)
         }
     }
 }
@@ -33,29 +36,78 @@ impl Bucket {
 impl Histogram {
     /// The buckets that are not empty, in ascending order, the zero bucket among them.
     pub fn buckets(&self) -> Vec<Bucket> {
-        let negative = populated(&self.negative_spans, &self.negative_buckets).into_iter();
-        let mut buckets: Vec<Bucket> = negative
-            .rev()
-            .map(|(index, count)| {
-                let lower = -bound(self, index);
-                Bucket::new(lower, -bound(self, index.saturating_sub(1)), count)
-            })
-            .collect();
+        let mut buckets: Vec<Bucket> = self.negative().collect();
+        buckets.reverse();
         if self.zero_count != 0.0 {
-            buckets.push(Bucket {
-                lower: -self.zero_threshold,
-                upper: self.zero_threshold,
-                lower_inclusive: true,
-                upper_inclusive: true,
-                count: self.zero_count,
-            });
+            buckets.push(self.zero_bucket());
         }
-        let positive = populated(&self.positive_spans, &self.positive_buckets).into_iter();
-        buckets.extend(positive.map(|(index, count)| {
-            let lower = bound(self, index.saturating_sub(1));
-            Bucket::new(lower, bound(self, index), count)
+        buckets.extend(self.positive());
+        buckets.retain(|bucket| bucket.count != 0.0);
+        buckets
+    }
+
+    /// All buckets in ascending order, empty ones included, but the zero bucket only if it holds
+    /// something. Those that reach into the zero bucket are cut there.
+    pub fn buckets_around_zero(&self) -> Vec<Bucket> {
+        let mut buckets: Vec<Bucket> = self.negative().collect();
+        buckets.reverse();
+        for bucket in &mut buckets {
+            self.cut_at_zero(bucket);
+        }
+        if self.zero_count > 0.0 {
+            buckets.push(self.zero_bucket());
+        }
+        buckets.extend(self.positive().map(|mut bucket| {
+            self.cut_at_zero(&mut bucket);
+            bucket
         }));
         buckets
+    }
+
+    pub(crate) fn zero_bucket(&self) -> Bucket {
+        Bucket {
+            lower: -self.zero_threshold,
+            upper: self.zero_threshold,
+            lower_inclusive: true,
+            upper_inclusive: true,
+            count: self.zero_count,
+        }
+    }
+
+    /// From zero upwards.
+    pub(crate) fn positive(&self) -> impl Iterator<Item = Bucket> + '_ {
+        bucket_counts(&self.positive_spans, &self.positive_buckets).map(|(index, count)| {
+            let (lower, upper) = (self.bound(index.saturating_sub(1)), self.bound(index));
+            self.bucket(index, lower, upper, count)
+        })
+    }
+
+    /// From zero downwards.
+    pub(crate) fn negative(&self) -> impl Iterator<Item = Bucket> + '_ {
+        bucket_counts(&self.negative_spans, &self.negative_buckets).map(|(index, count)| {
+            let (lower, upper) = (-self.bound(index), -self.bound(index.saturating_sub(1)));
+            self.bucket(index, lower, upper, count)
+        })
+    }
+
+    fn bucket(&self, index: i64, lower: f64, upper: f64, count: f64) -> Bucket {
+        let custom = self.uses_custom_bounds();
+        Bucket {
+            lower,
+            upper,
+            // An exponential bucket is open on the side of zero.
+            lower_inclusive: if custom { index == 0 } else { lower < 0.0 },
+            upper_inclusive: custom || upper > 0.0,
+            count,
+        }
+    }
+
+    fn cut_at_zero(&self, bucket: &mut Bucket) {
+        if bucket.upper < 0.0 && bucket.upper > -self.zero_threshold {
+            bucket.upper = -self.zero_threshold;
+        } else if bucket.lower > 0.0 && bucket.lower < self.zero_threshold {
+            bucket.lower = self.zero_threshold;
+        }
     }
 }
 
@@ -75,47 +127,17 @@ impl fmt::Display for Histogram {
     }
 }
 
-/// Index and count of the buckets that are not empty, ascending.
-fn populated(spans: &[Span], counts: &[f64]) -> Vec<(i64, f64)> {
-    let mut counts = counts.iter().copied();
-    let mut buckets = Vec::new();
-    let mut index = 0i64;
-    for span in spans {
-        index = index.saturating_add(span.offset.into());
-        for count in counts.by_ref().take(span.length as usize) {
-            if count != 0.0 {
-                buckets.push((index, count));
-            }
-            index = index.saturating_add(1);
-        }
-    }
-    buckets
-}
-
-/// The upper bound of a bucket, without its sign.
-fn bound(histogram: &Histogram, index: i64) -> f64 {
-    if !histogram.uses_custom_bounds() {
-        return bucket_bound(index, histogram.schema);
-    }
-    match usize::try_from(index) {
-        Err(_) => f64::NEG_INFINITY,
-        Ok(at) => histogram
-            .custom_values
-            .get(at)
-            .copied()
-            .unwrap_or(f64::INFINITY),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::CUSTOM_BOUNDS_SCHEMA;
+    use crate::histogram::{CUSTOM_BOUNDS_SCHEMA, Span};
 
-    #[test]
-    fn shows_buckets_that_are_not_empty() {
-        let span = |offset, length| Span { offset, length };
-        let exponential = Histogram {
+    fn span(offset: i32, length: u32) -> Span {
+        Span { offset, length }
+    }
+
+    fn exponential() -> Histogram {
+        Histogram {
             schema: 0,
             zero_threshold: 0.001,
             zero_count: 2.0,
@@ -126,28 +148,70 @@ mod tests {
             negative_spans: vec![span(1, 2)],
             negative_buckets: vec![1.0, 1.0],
             ..Histogram::default()
-        };
+        }
+    }
+
+    #[test]
+    fn shows_buckets_that_are_not_empty() {
         let custom = Histogram {
             schema: CUSTOM_BOUNDS_SCHEMA,
             count: 3.0,
             sum: 5.0,
-            positive_spans: vec![span(0, 3)],
-            positive_buckets: vec![1.0, 1.0, 1.0],
-            custom_values: vec![1.0, 2.5],
+            positive_spans: vec![span(0, 4)],
+            positive_buckets: vec![1.0, 1.0, 1.0, 1.0],
+            custom_values: vec![-2.0, -1.0, 2.5],
             ..Histogram::default()
         };
         for (histogram, text) in [
             (
-                exponential,
+                exponential(),
                 "{count:7, sum:18.4, [-4,-2):1, [-2,-1):1, [-0.001,0.001]:2, (0.5,1]:1, (4,8]:2}",
             ),
             (
                 custom,
-                "{count:3, sum:5, [-Inf,1]:1, (1,2.5]:1, (2.5,+Inf]:1}",
+                "{count:3, sum:5, [-Inf,-2]:1, (-2,-1]:1, (-1,2.5]:1, (2.5,+Inf]:1}",
             ),
             (Histogram::default(), "{count:0, sum:0}"),
         ] {
             assert_eq!(histogram.to_string(), text);
         }
+    }
+
+    #[test]
+    fn buckets_are_cut_at_the_zero_bucket() {
+        let histogram = Histogram {
+            zero_threshold: 0.75,
+            ..exponential()
+        };
+        let bounds: Vec<(f64, f64)> = histogram
+            .buckets_around_zero()
+            .iter()
+            .map(|bucket| (bucket.lower, bucket.upper))
+            .collect();
+        assert_eq!(
+            bounds,
+            [
+                (-4.0, -2.0),
+                (-2.0, -1.0),
+                (-0.75, 0.75),
+                (0.75, 1.0),
+                (1.0, 2.0),
+                (4.0, 8.0)
+            ]
+        );
+    }
+
+    #[test]
+    fn shares_of_a_bucket() {
+        let bucket = |lower, upper| Bucket {
+            lower,
+            upper,
+            lower_inclusive: false,
+            upper_inclusive: true,
+            count: 1.0,
+        };
+        assert_eq!(bucket(1.0, 4.0).share_below(2.5, true), 0.5);
+        assert_eq!(bucket(1.0, 4.0).share_below(2.0, false), 0.5);
+        assert_eq!(bucket(-8.0, -2.0).share_below(-4.0, false), 0.5);
     }
 }

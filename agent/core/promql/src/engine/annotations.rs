@@ -32,6 +32,34 @@ pub(super) struct Monotonicity {
     pub samples: u64,
 }
 
+/// What was done with histograms when something came to light.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HistogramOperation {
+    Addition,
+    Subtraction,
+    Aggregation,
+}
+
+impl HistogramOperation {
+    fn as_str(self) -> &'static str {
+        match self {
+            HistogramOperation::Addition => "addition",
+            HistogramOperation::Subtraction => "subtraction",
+            HistogramOperation::Aggregation => "aggregation",
+        }
+    }
+}
+
+/// What observations that are no numbers do to a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NanEffect {
+    QuantileIsNan,
+    QuantileIsHigher,
+    ExcludedFromFraction,
+}
+
+const MIXED_VALUES: &str = "encountered a mix of histograms and floats for";
+
 const WARNING: &str = "PromQL warning: ";
 const INFO: &str = "PromQL info: ";
 
@@ -98,6 +126,96 @@ impl Annotations {
             quoted(op)
         );
         self.add(text, span);
+    }
+
+    pub(super) fn mixed_floats_and_histograms(&mut self, metric_name: &str, span: Span) {
+        let name = quoted(metric_name);
+        self.add(format!("{WARNING}{MIXED_VALUES} metric name {name}"), span);
+    }
+
+    pub(super) fn mixed_floats_and_histograms_in_aggregation(&mut self, span: Span) {
+        self.add(format!("{WARNING}{MIXED_VALUES} aggregation"), span);
+    }
+
+    pub(super) fn mixed_classic_and_native(&mut self, metric_name: &str, span: Span) {
+        let text = format!(
+            "{WARNING}vector contains a mix of classic and native histograms{}",
+            for_metric_name(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn histogram_is_no_counter(&mut self, metric_name: &str, span: Span) {
+        let name = quoted(metric_name);
+        self.add(
+            format!("{WARNING}this native histogram metric is not a counter: {name}"),
+            span,
+        );
+    }
+
+    pub(super) fn histogram_is_no_gauge(&mut self, metric_name: &str, span: Span) {
+        let name = quoted(metric_name);
+        self.add(
+            format!("{WARNING}this native histogram metric is not a gauge: {name}"),
+            span,
+        );
+    }
+
+    pub(super) fn mixed_exponential_and_custom(&mut self, metric_name: &str, span: Span) {
+        let text = format!(
+            "{WARNING}vector contains a mix of histograms with exponential and custom buckets \
+             schemas for metric name {}",
+            quoted(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn incompatible_bucket_layout(&mut self, op: &str, span: Span) {
+        let text =
+            format!("{WARNING}incompatible bucket layout encountered for binary operator {op}");
+        self.add(text, span);
+    }
+
+    pub(super) fn counter_reset_collision(&mut self, during: HistogramOperation, span: Span) {
+        let during = during.as_str();
+        let text = format!("{WARNING}conflicting counter resets during histogram {during}");
+        self.add(text, span);
+    }
+
+    pub(super) fn bounds_reconciled(&mut self, during: HistogramOperation, span: Span) {
+        let during = during.as_str();
+        let text = format!("{INFO}mismatched custom buckets were reconciled during {during}");
+        self.add(text, span);
+    }
+
+    pub(super) fn histogram_ignored_in(&mut self, aggregation: &str, span: Span) {
+        self.add(
+            format!("{INFO}ignored histogram in {aggregation} aggregation"),
+            span,
+        );
+    }
+
+    pub(super) fn histograms_ignored_in_range(&mut self, metric_name: &str, span: Span) {
+        let text = format!(
+            "{INFO}ignored histograms in a range containing both floats and histograms for metric \
+             name {}",
+            quoted(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn nan_observations(&mut self, effect: NanEffect, metric_name: &str, span: Span) {
+        let what = match effect {
+            NanEffect::QuantileIsNan => "histogram_quantile has NaN observations, result is NaN",
+            NanEffect::QuantileIsHigher => {
+                "histogram_quantile has NaN observations, result is skewed higher"
+            }
+            NanEffect::ExcludedFromFraction => {
+                "histogram_fraction has NaN observations, which are excluded from all fractions"
+            }
+        };
+        let name = for_metric_name(metric_name);
+        self.add(format!("{INFO}input to {what}{name}"), span);
     }
 
     pub(super) fn forced_monotonicity(

@@ -72,6 +72,12 @@ pub(super) struct Charge {
 }
 
 impl Charge {
+    /// Room for so many samples more.
+    pub(super) fn grow(&mut self, samples: usize) -> Result<(), QueryError> {
+        let held = usize::try_from(self.samples).unwrap_or(usize::MAX);
+        self.resize(held.saturating_add(samples))
+    }
+
     pub(super) fn resize(&mut self, samples: usize) -> Result<(), QueryError> {
         let samples = samples as u64;
         if samples <= self.samples {

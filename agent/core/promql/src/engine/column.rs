@@ -1,8 +1,15 @@
 //! The values of one series at every step.
 //!
-//! Floats only for now; histograms will stand in a slice of their own beside them.
+//! Floats stand in a slice with a bitmap of the steps that have one; histograms, which most series
+//! don't have, in a list of their own. A step has a float or a histogram or nothing.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use narthex_model::{Histogram, SampleValue};
 
 use super::budget::Charge;
+use super::error::QueryError;
 
 /// Which steps have something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,21 +95,47 @@ impl Bitmap {
     }
 }
 
+/// A value of a column, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'c> {
+    Float(f64),
+    Histogram(&'c Arc<Histogram>),
+}
+
+impl Value<'_> {
+    pub(super) fn type_name(self) -> &'static str {
+        match self {
+            Value::Float(_) => "float",
+            Value::Histogram(_) => "histogram",
+        }
+    }
+
+    pub(super) fn owned(self) -> SampleValue {
+        match self {
+            Value::Float(value) => SampleValue::Float(value),
+            Value::Histogram(histogram) => SampleValue::Histogram(histogram.clone()),
+        }
+    }
+}
+
 /// One value or nothing for each step. Made by `QueryState::column`, which charges it.
 #[derive(Debug)]
 pub(super) struct Column {
     values: Vec<f64>,
-    present: Bitmap,
+    floats: Bitmap,
+    /// Ascending by step; none of them is in `floats`.
+    histograms: Vec<(usize, Arc<Histogram>)>,
     /// Given back to the budget when the column goes.
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Column {
     pub(super) fn new(steps: usize, charge: Charge) -> Self {
         Column {
             values: vec![0.0; steps],
-            present: Bitmap::new(steps),
-            _charge: charge,
+            floats: Bitmap::new(steps),
+            histograms: Vec::new(),
+            charge,
         }
     }
 
@@ -110,44 +143,155 @@ impl Column {
         self.values.len()
     }
 
+    /// The float at a step.
     pub(super) fn get(&self, step: usize) -> Option<f64> {
-        if self.present.get(step) {
+        if self.floats.get(step) {
             self.values.get(step).copied()
         } else {
             None
         }
     }
 
-    pub(super) fn set(&mut self, step: usize, value: f64) {
-        if let Some(slot) = self.values.get_mut(step) {
-            *slot = value;
-            self.present.set(step);
+    pub(super) fn value(&self, step: usize) -> Option<Value<'_>> {
+        match self.get(step) {
+            Some(value) => Some(Value::Float(value)),
+            None => self.histogram(step).map(Value::Histogram),
         }
     }
 
-    pub(super) fn present(&self) -> &Bitmap {
-        &self.present
+    pub(super) fn histogram(&self, step: usize) -> Option<&Arc<Histogram>> {
+        let at = self.place(step).ok()?;
+        self.histograms.get(at).map(|(_, histogram)| histogram)
     }
 
-    pub(super) fn present_mut(&mut self) -> &mut Bitmap {
-        &mut self.present
+    /// Where the step has no histogram.
+    pub(super) fn set(&mut self, step: usize, value: f64) {
+        if let Some(slot) = self.values.get_mut(step) {
+            *slot = value;
+            self.floats.set(step);
+        }
+    }
+
+    /// Where the step has no float. Charges for what the histogram takes.
+    pub(super) fn set_histogram(
+        &mut self,
+        step: usize,
+        histogram: Arc<Histogram>,
+    ) -> Result<(), QueryError> {
+        if step >= self.values.len() {
+            return Ok(());
+        }
+        self.charge.grow(histogram.size_in_samples())?;
+        match self.place(step) {
+            Ok(at) => {
+                if let Some(known) = self.histograms.get_mut(at) {
+                    known.1 = histogram;
+                }
+            }
+            Err(at) => self.histograms.insert(at, (step, histogram)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_value(&mut self, step: usize, value: SampleValue) -> Result<(), QueryError> {
+        match value {
+            SampleValue::Float(value) => {
+                self.set(step, value);
+                Ok(())
+            }
+            SampleValue::Histogram(histogram) => self.set_histogram(step, histogram),
+        }
+    }
+
+    /// The histogram at a step, or where it would have to be.
+    fn place(&self, step: usize) -> Result<usize, usize> {
+        match self.histograms.last() {
+            None => Err(0),
+            Some((last, _)) if *last < step => Err(self.histograms.len()),
+            _ => self.histograms.binary_search_by_key(&step, |(at, _)| *at),
+        }
+    }
+
+    /// The steps that have a float.
+    pub(super) fn floats(&self) -> &Bitmap {
+        &self.floats
+    }
+
+    /// The steps that have anything.
+    pub(super) fn present(&self) -> Cow<'_, Bitmap> {
+        if self.histograms.is_empty() {
+            return Cow::Borrowed(&self.floats);
+        }
+        let mut all = self.floats.clone();
+        for (step, _) in &self.histograms {
+            all.set(*step);
+        }
+        Cow::Owned(all)
+    }
+
+    pub(super) fn keep_only(&mut self, kept: &Bitmap) {
+        self.floats.keep_only(kept);
+        self.histograms.retain(|(step, _)| kept.get(*step));
+    }
+
+    pub(super) fn remove_all(&mut self, removed: &Bitmap) {
+        self.floats.remove_all(removed);
+        self.histograms.retain(|(step, _)| !removed.get(*step));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.present.is_empty()
+        self.floats.is_empty() && self.histograms.is_empty()
     }
 
-    /// The steps that have a value, ascending.
+    pub(super) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// Ascending by step.
+    pub(super) fn histograms(&self) -> &[(usize, Arc<Histogram>)] {
+        &self.histograms
+    }
+
+    /// Takes the histograms out.
+    pub(super) fn take_histograms(&mut self) -> Vec<(usize, Arc<Histogram>)> {
+        std::mem::take(&mut self.histograms)
+    }
+
+    pub(super) fn remove_histograms(&mut self) {
+        self.histograms.clear();
+    }
+
+    pub(super) fn remove_floats(&mut self) {
+        self.floats = Bitmap::new(self.values.len());
+    }
+
+    /// Keeps the histograms at the steps for which `keep` holds.
+    pub(super) fn retain_histograms(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        self.histograms.retain(|(step, _)| keep(*step));
+    }
+
+    /// Takes over what `other` has at steps at which this has nothing or the same kind.
+    pub(super) fn take_over(&mut self, mut other: Column) -> Result<(), QueryError> {
+        for (step, value) in other.iter() {
+            self.set(step, value);
+        }
+        for (step, histogram) in other.take_histograms() {
+            self.set_histogram(step, histogram)?;
+        }
+        Ok(())
+    }
+
+    /// The steps that have a float, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.present
+        self.floats
             .iter()
             .filter_map(|step| Some((step, *self.values.get(step)?)))
     }
 
-    /// Replaces each value; None removes it.
+    /// Replaces each float; None removes it. Histograms stay.
     pub(super) fn map(&mut self, mut f: impl FnMut(usize, f64) -> Option<f64>) {
-        for index in 0..self.present.words.len() {
-            let Some(mut rest) = self.present.words.get(index).copied() else {
+        for index in 0..self.floats.words.len() {
+            let Some(mut rest) = self.floats.words.get(index).copied() else {
                 continue;
             };
             while rest != 0 {
@@ -158,7 +302,7 @@ impl Column {
                 };
                 match f(step, *slot) {
                     Some(value) => *slot = value,
-                    None => self.present.clear(step),
+                    None => self.floats.clear(step),
                 }
             }
         }
@@ -200,6 +344,34 @@ mod tests {
         assert_eq!(column.get(68), None);
         assert_eq!(column.get(69), Some(138.0));
         assert_eq!(column.present().count(), 35);
+        drop(column);
+        assert!(budget.charge(100).is_ok());
+    }
+
+    #[test]
+    fn histograms_stand_beside_floats() {
+        let budget = Budget::new(100);
+        let mut column = Column::new(4, budget.charge(4).unwrap());
+        column.set(1, 1.0);
+        let histogram = Arc::new(Histogram::default());
+        for step in [3, 0] {
+            column.set_histogram(step, histogram.clone()).unwrap();
+        }
+        let kinds: Vec<_> = (0..4)
+            .map(|step| column.value(step).map(Value::type_name))
+            .collect();
+        assert_eq!(
+            kinds,
+            [Some("histogram"), Some("float"), None, Some("histogram")]
+        );
+        assert_eq!(column.present().iter().collect::<Vec<_>>(), [0, 1, 3]);
+        assert_eq!(column.iter().count(), 1);
+        let mut kept = Bitmap::new(4);
+        kept.set(3);
+        column.keep_only(&kept);
+        assert_eq!(column.present().iter().collect::<Vec<_>>(), [3]);
+        // 4 for the floats and 11 for each histogram.
+        assert_eq!(budget.stats().peak_samples, 26);
         drop(column);
         assert!(budget.charge(100).is_ok());
     }

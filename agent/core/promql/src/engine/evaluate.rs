@@ -1,5 +1,9 @@
 //! From an expression to the operators that evaluate it.
 
+use std::sync::Arc;
+
+use narthex_model::Histogram;
+
 use super::aggregate::Grouping;
 use super::aggregate::count_values::count_values;
 use super::aggregate::fold::{Fold, fold};
@@ -8,19 +12,20 @@ use super::aggregate::rank::{Rank, rank};
 use super::binary::matching::{Operation, vectors};
 use super::binary::scalar::{ScalarSide, VectorScalar, scalars, vector_scalar, without_names};
 use super::binary::set::{Keep, filter, union};
-use super::column::Bitmap;
+use super::column::{Bitmap, Column};
 use super::error::QueryError;
 use super::functions::absent::{absent, labels_of};
-use super::functions::{histogram, labels, math, sort, time};
+use super::functions::{histogram, labels, math, native, sort, time};
 use super::invariant::{Repeated, is_step_invariant, plain_selector, without_parens};
 use super::merge::{Collision, merge_same_labels};
-use super::operator::{Mapped, Ready, Vector, collect};
+use super::operator::{Changed, Mapped, Vector};
 use super::query::Query;
 use super::range::select::{SubqueryRanges, stored_ranges, subquery_steps};
 use super::range::table::{Arguments, window_function};
 use super::range::{RangeCall, RangeVector};
 use super::scalar::Scalar;
 use super::selector::{Give, instant_selector};
+use super::statistics::Use;
 use super::steps::Steps;
 use crate::syntax::ast::{
     AggregateExpr, AggregateOp, BinaryExpr, BinaryOp, Call, Expr, ExprKind, Subquery, UnaryOp,
@@ -32,6 +37,8 @@ use crate::syntax::ast::{
 pub(super) struct Evaluator<'q> {
     pub query: &'q Query<'q>,
     pub steps: Steps,
+    /// Of what the expression gives.
+    pub wanted: Use,
 }
 
 type Result<T> = std::result::Result<T, QueryError>;
@@ -50,11 +57,19 @@ impl<'q> Evaluator<'q> {
             let once = self.at(self.steps.first()).vector(expr)?;
             return Ok(Repeated::boxed(self.query, self.steps, once));
         }
+        let inside = Evaluator {
+            wanted: self.wanted.inside(expr),
+            ..self
+        };
+        inside.vector_of(expr)
+    }
+
+    fn vector_of(self, expr: &'q Expr) -> Result<Vector<'q>> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.vector(inner),
             ExprKind::Unary { op, expr } => self.unary(*op, expr),
             ExprKind::Binary(binary) => self.binary(binary, expr),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr),
             ExprKind::Call(call) => self.call(call, expr),
             ExprKind::VectorSelector(selector) => self.selector(selector, Give::Value),
             ExprKind::Number(_)
@@ -94,7 +109,14 @@ impl<'q> Evaluator<'q> {
                 let range_ms = times.length_ms(&matrix.range)?;
                 let matchers = &matrix.selector.matchers;
                 Ok(RangeVector {
-                    source: stored_ranges(self.query, self.steps, matchers, shift, range_ms)?,
+                    source: stored_ranges(
+                        self.query,
+                        self.steps,
+                        matchers,
+                        shift,
+                        range_ms,
+                        self.wanted,
+                    )?,
                     range_ms,
                     shift,
                     span: expr.span,
@@ -125,12 +147,17 @@ impl<'q> Evaluator<'q> {
         let shift = times.shift(&subquery.time)?;
         let range_ms = times.length_ms(&subquery.range)?;
         let steps = subquery_steps(self.steps, shift, range_ms, step_ms);
-        Ok((self.at(steps).vector(&subquery.expr)?, steps))
+        let inside = Evaluator {
+            wanted: Use::Buckets,
+            ..self.at(steps)
+        };
+        Ok((inside.vector(&subquery.expr)?, steps))
     }
 
     fn selector(self, selector: &'q VectorSelector, give: Give) -> Result<Vector<'q>> {
         let shift = self.query.times.shift(&selector.time)?;
-        instant_selector(self.query, self.steps, &selector.matchers, shift, give)
+        let matchers = &selector.matchers;
+        instant_selector(self.query, self.steps, matchers, shift, give, self.wanted)
     }
 
     fn unary(self, op: UnaryOp, expr: &'q Expr) -> Result<Vector<'q>> {
@@ -139,7 +166,7 @@ impl<'q> Evaluator<'q> {
             return Ok(input);
         }
         let input = without_names(self.query, input);
-        let negated = Mapped::boxed(input, |_, value| Some(-value));
+        let negated = Changed::boxed(input, negate);
         Ok(merge_same_labels(negated, Collision::Merge))
     }
 
@@ -183,7 +210,7 @@ impl<'q> Evaluator<'q> {
         })
     }
 
-    fn aggregate(self, aggregate: &'q AggregateExpr) -> Result<Vector<'q>> {
+    fn aggregate(self, aggregate: &'q AggregateExpr, expr: &'q Expr) -> Result<Vector<'q>> {
         let (query, steps) = (self.query, self.steps);
         let grouping = Grouping {
             labels: &aggregate.grouping,
@@ -215,10 +242,12 @@ impl<'q> Evaluator<'q> {
                 Fold::Quantile(quantile)
             }
             AggregateOp::TopK => {
-                return rank(query, steps, Rank::Top, &param()?.0, &grouping, input()?);
+                let rank_by = (Rank::Top, expr.span);
+                return rank(query, steps, rank_by, &param()?.0, &grouping, input()?);
             }
             AggregateOp::BottomK => {
-                return rank(query, steps, Rank::Bottom, &param()?.0, &grouping, input()?);
+                let rank_by = (Rank::Bottom, expr.span);
+                return rank(query, steps, rank_by, &param()?.0, &grouping, input()?);
             }
             AggregateOp::LimitK => {
                 return limit_k(query, steps, param()?.0, &grouping, input()?);
@@ -233,6 +262,7 @@ impl<'q> Evaluator<'q> {
                 return count_values(query, steps, label, &grouping, input()?);
             }
         };
+        let folding = (folding, aggregate.expr.span);
         Ok(fold(query, steps, folding, &grouping, input()?))
     }
 
@@ -315,13 +345,13 @@ impl<'q> Evaluator<'q> {
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
                 self.histogram_call(call)
             }
-            // They look at native histograms only, and a selector that meets one refuses.
-            "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev"
-            | "histogram_stdvar" => {
-                collect(self.vector(argument(call, 0)?)?)?;
-                Ok(Ready::boxed(Vec::new()))
-            }
-            _ => Err(unknown_function(call)),
+            _ => match native::function(name) {
+                Some(function) => {
+                    let input = self.vector(argument(call, 0)?)?;
+                    Ok(native::of_histograms(self.query, input, function))
+                }
+                None => Err(unknown_function(call)),
+            },
         }
     }
 
@@ -366,7 +396,8 @@ impl<'q> Evaluator<'q> {
             }
         });
         let infos = infos.collect();
-        let result = RangeCall::boxed(self.query, self.steps, input, infos, function)?;
+        let notes_span = without_parens(argument(call, 0)?).span;
+        let result = RangeCall::boxed(self.query, self.steps, input, infos, function, notes_span)?;
         if name == "absent_over_time" {
             let labels = labels_of(range_expr);
             return absent(self.query, self.steps, result, labels);
@@ -435,8 +466,12 @@ impl<'q> Evaluator<'q> {
             Some(selector) => self.selector(selector, Give::Timestamp)?,
             None => {
                 let input = self.vector(argument)?;
-                Mapped::boxed(input, move |step, _| {
-                    Some(time::seconds(steps.time_ms(step)))
+                Changed::boxed(input, move |column: &mut Column| {
+                    for (step, _) in column.take_histograms() {
+                        column.set(step, 0.0);
+                    }
+                    column.map(|step, _| Some(time::seconds(steps.time_ms(step))));
+                    Ok(())
                 })
             }
         };
@@ -513,6 +548,16 @@ impl<'q> Evaluator<'q> {
             }
         }
     }
+}
+
+fn negate(column: &mut Column) -> Result<()> {
+    column.map(|_, value| Some(-value));
+    for (step, histogram) in column.take_histograms() {
+        let mut negated = Histogram::clone(&histogram);
+        negated.scale(-1.0);
+        column.set_histogram(step, Arc::new(negated))?;
+    }
+    Ok(())
 }
 
 fn argument(call: &Call, index: usize) -> Result<&Expr> {

@@ -1,7 +1,7 @@
 //! Expressions that give the same at every step, as all their selectors are pinned by `@`. They
 //! are evaluated once.
 
-use super::column::Column;
+use super::column::{Column, Value};
 use super::error::QueryError;
 use super::operator::{SeriesInfo, Vector, VectorOperator};
 use super::query::Query;
@@ -100,10 +100,18 @@ impl VectorOperator for Repeated<'_> {
     fn next(&mut self) -> Result<Column, QueryError> {
         let once = self.input.next()?;
         let mut column = self.query.column(&self.steps)?;
-        if let Some(value) = once.get(0) {
-            for step in 0..self.steps.count {
-                column.set(step, value);
+        match once.value(0) {
+            Some(Value::Float(value)) => {
+                for step in 0..self.steps.count {
+                    column.set(step, value);
+                }
             }
+            Some(Value::Histogram(histogram)) => {
+                for step in 0..self.steps.count {
+                    column.set_histogram(step, histogram.clone())?;
+                }
+            }
+            None => {}
         }
         Ok(column)
     }

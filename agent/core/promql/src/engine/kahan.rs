@@ -1,37 +1,8 @@
-//! Sums that keep what a plain float sum would lose.
+//! Means that keep what plain float sums would lose.
 
-/// A running sum with its compensation (Kahan's, in Neumaier's form). The order of operations is
-/// part of the results, so nothing here may be rearranged.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct KahanSum {
-    pub sum: f64,
-    pub compensation: f64,
-}
-
-impl KahanSum {
-    pub(super) fn from_first(value: f64) -> Self {
-        KahanSum {
-            sum: value,
-            compensation: 0.0,
-        }
-    }
-
-    pub(super) fn add(&mut self, value: f64) {
-        let total = self.sum + value;
-        if total.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.compensation += (self.sum - total) + value;
-        } else {
-            self.compensation += (value - total) + self.sum;
-        }
-        self.sum = total;
-    }
-
-    pub(super) fn total(&self) -> f64 {
-        self.sum + self.compensation
-    }
-}
+use narthex_model::Histogram;
+use narthex_model::histogram_arithmetic::{HistogramError, HistogramSum};
+pub(super) use narthex_model::kahan::KahanSum;
 
 /// A mean as Prometheus computes it: directly from the sum, until that would overflow; from then
 /// on incrementally.
@@ -80,18 +51,69 @@ impl KahanMean {
     }
 }
 
+/// As [`KahanMean`], of histograms.
+#[derive(Debug)]
+pub(super) struct HistogramMean {
+    /// The sum, or the mean once `incremental` is set.
+    running: HistogramSum,
+    count: f64,
+    incremental: bool,
+}
+
+impl HistogramMean {
+    pub(super) fn from_first(histogram: Histogram) -> Self {
+        HistogramMean {
+            running: HistogramSum::new(histogram),
+            count: 1.0,
+            incremental: false,
+        }
+    }
+
+    /// Whether custom bounds had to be reconciled.
+    pub(super) fn add(&mut self, histogram: &Histogram) -> Result<bool, HistogramError> {
+        self.count += 1.0;
+        let mut reconciled = false;
+        if !self.incremental {
+            if !is_huge(self.running.rough()) && !is_huge(histogram) {
+                return self.running.add(histogram);
+            }
+            let mut sum = self.running.clone();
+            reconciled = sum.add(histogram)?;
+            if !sum.rough().has_overflow() {
+                self.running = sum;
+                return Ok(reconciled);
+            }
+            self.incremental = true;
+            self.running.divide(self.count - 1.0);
+        }
+        self.running.scale((self.count - 1.0) / self.count);
+        let mut share = histogram.clone();
+        share.divide(self.count);
+        Ok(self.running.add(&share)? | reconciled)
+    }
+
+    pub(super) fn mean(mut self) -> Histogram {
+        if !self.incremental {
+            self.running.divide(self.count);
+        }
+        self.running.finish()
+    }
+}
+
+/// Whether a sum with something else may be too large for a float.
+fn is_huge(histogram: &Histogram) -> bool {
+    /// Far more numbers of this size can be added than a histogram has buckets.
+    const SAFE: f64 = 1e300;
+    [histogram.zero_count, histogram.count, histogram.sum]
+        .iter()
+        .chain(&histogram.positive_buckets)
+        .chain(&histogram.negative_buckets)
+        .any(|value| value.abs() > SAFE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn small_addends_survive_large_ones() {
-        let mut sum = KahanSum::default();
-        for value in [1.0, 1e100, 1.0, -1e100] {
-            sum.add(value);
-        }
-        assert_eq!(sum.total(), 2.0);
-    }
 
     #[test]
     fn a_mean_survives_the_overflow_of_its_sum() {
@@ -99,5 +121,21 @@ mod tests {
         let mut mean = KahanMean::from_first(large);
         mean.add(large);
         assert_eq!(mean.mean(), large);
+    }
+    #[test]
+    fn a_mean_of_histograms_survives_the_overflow_of_its_sum() {
+        let histogram = |count| Histogram {
+            count,
+            sum: 1.0,
+            ..Histogram::default()
+        };
+        let large = 1e308;
+        let mut mean = HistogramMean::from_first(histogram(large));
+        mean.add(&histogram(large)).unwrap();
+        let mean = mean.mean();
+        assert_eq!((mean.count, mean.sum), (large, 1.0));
+        let mut mean = HistogramMean::from_first(histogram(1.0));
+        mean.add(&histogram(3.0)).unwrap();
+        assert_eq!(mean.mean().count, 2.0);
     }
 }

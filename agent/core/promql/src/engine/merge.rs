@@ -113,7 +113,7 @@ impl Merged<'_> {
         let slot = slot.ok_or_else(exhausted)?;
         match slot {
             None => *slot = Some(column),
-            Some(known) => merge_into(known, &column, self.collision)?,
+            Some(known) => merge_into(known, column, self.collision)?,
         }
         Ok(())
     }
@@ -140,18 +140,15 @@ impl VectorOperator for Merged<'_> {
     }
 }
 
-fn merge_into(known: &mut Column, more: &Column, collision: Collision) -> Result<(), QueryError> {
+fn merge_into(known: &mut Column, more: Column, collision: Collision) -> Result<(), QueryError> {
     let refused = match collision {
-        Collision::Merge => known.present().intersects(more.present()),
+        Collision::Merge => known.present().intersects(&more.present()),
         Collision::Refuse => !known.is_empty() && !more.is_empty(),
     };
     if refused {
         return Err(QueryError::execution(SAME_LABELSET));
     }
-    for (step, value) in more.iter() {
-        known.set(step, value);
-    }
-    Ok(())
+    known.take_over(more)
 }
 
 #[cfg(test)]

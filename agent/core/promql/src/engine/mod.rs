@@ -41,6 +41,7 @@ mod refuse;
 mod run;
 mod scalar;
 mod selector;
+mod statistics;
 mod steps;
 
 pub use error::QueryError;

@@ -119,7 +119,7 @@ impl VectorOperator for Relabeled<'_> {
     }
 }
 
-/// Each series' values changed by a function of the step and the value.
+/// Each series' floats changed by a function of the step and the value; histograms are dropped.
 pub(super) struct Mapped<'q, F> {
     input: Vector<'q>,
     f: F,
@@ -138,7 +138,36 @@ impl<F: FnMut(usize, f64) -> Option<f64>> VectorOperator for Mapped<'_, F> {
 
     fn next(&mut self) -> Result<Column, QueryError> {
         let mut column = self.input.next()?;
+        column.remove_histograms();
         column.map(&mut self.f);
+        Ok(column)
+    }
+
+    fn skip(&mut self) -> Result<(), QueryError> {
+        self.input.skip()
+    }
+}
+
+/// Each series' column changed as a whole.
+pub(super) struct Changed<'q, F> {
+    input: Vector<'q>,
+    f: F,
+}
+
+impl<'q, F: FnMut(&mut Column) -> Result<(), QueryError> + 'q> Changed<'q, F> {
+    pub(super) fn boxed(input: Vector<'q>, f: F) -> Vector<'q> {
+        Box::new(Changed { input, f })
+    }
+}
+
+impl<F: FnMut(&mut Column) -> Result<(), QueryError>> VectorOperator for Changed<'_, F> {
+    fn series(&self) -> &[SeriesInfo] {
+        self.input.series()
+    }
+
+    fn next(&mut self) -> Result<Column, QueryError> {
+        let mut column = self.input.next()?;
+        (self.f)(&mut column)?;
         Ok(column)
     }
 

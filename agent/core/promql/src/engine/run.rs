@@ -1,9 +1,10 @@
 //! Runs one query and brings its result into the form that callers get.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use narthex_model::{Labels, SampleValue};
+use narthex_model::{Histogram, Labels, SampleValue};
 
+use super::budget::Charge;
 use super::column::Column;
 use super::error::QueryError;
 use super::evaluate::{Evaluator, text};
@@ -12,7 +13,8 @@ use super::merge::{Collision, merge_same_labels};
 use super::operator::{Relabeled, SeriesInfo, Vector, drop_name};
 use super::output::{MatrixSeries, QueryOutput, QueryValue, VectorSample};
 use super::query::Query;
-use super::range::Samples;
+use super::range::{Samples, sizes};
+use super::statistics::Use;
 use super::steps::Steps;
 use crate::syntax::ast::{Expr, ExprKind, ValueType};
 
@@ -44,6 +46,7 @@ pub(super) fn instant(query: &Query<'_>, expr: &Expr) -> Result<QueryValue, Quer
     let evaluator = Evaluator {
         query,
         steps: Steps::instant(timestamp_ms),
+        wanted: Use::default(),
     };
     match expr.value_type() {
         ValueType::Scalar => Ok(QueryValue::Scalar {
@@ -67,7 +70,11 @@ pub(super) fn range(
     expr: &Expr,
     steps: Steps,
 ) -> Result<QueryValue, QueryError> {
-    let evaluator = Evaluator { query, steps };
+    let evaluator = Evaluator {
+        query,
+        steps,
+        wanted: Use::default(),
+    };
     let vector = match expr.value_type() {
         ValueType::Scalar => evaluator.scalar(expr)?.into_vector(query, &steps)?,
         ValueType::InstantVector => evaluator.vector(expr)?,
@@ -90,14 +97,15 @@ fn vector_samples(
     let mut samples = Vec::new();
     let mut charge = query.charge(0)?;
     for index in 0..vector.series().len() {
-        let value = vector.next()?.get(0);
-        if let (Some(value), Some(info)) = (value, vector.series().get(index)) {
+        let column = vector.next()?;
+        if let (Some(value), Some(info)) = (column.value(0), vector.series().get(index)) {
+            let value = value.owned();
+            charge.grow(size(&value))?;
             samples.push(VectorSample {
                 labels: info.labels.clone(),
                 timestamp_ms,
-                value: SampleValue::Float(value),
+                value,
             });
-            charge.resize(samples.len())?;
         }
     }
     Ok(samples)
@@ -111,22 +119,50 @@ fn matrix(
     let mut vector = cleaned(query, vector);
     let mut series = Vec::new();
     let mut held = query.charge(0)?;
-    let mut points_held = 0;
     for index in 0..vector.series().len() {
-        let column: Column = vector.next()?;
+        let mut column: Column = vector.next()?;
         let points: Vec<(i64, f64)> = column
             .iter()
             .map(|(step, value)| (steps.time_ms(step), value))
             .collect();
-        points_held += points.len();
-        held.resize(points_held)?;
-        if let Some(info) = vector.series().get(index)
-            && !points.is_empty()
-        {
-            series.push(float_series(info.labels.clone(), points));
+        let histograms = column.take_histograms().into_iter();
+        let histograms: Histograms = histograms
+            .map(|(step, histogram)| (steps.time_ms(step), histogram))
+            .collect();
+        if let Some(info) = vector.series().get(index) {
+            add_series(&mut series, &mut held, &info.labels, points, histograms)?;
         }
     }
     Ok(sorted(series))
+}
+
+type Histograms = Vec<(i64, Arc<Histogram>)>;
+
+/// Adds a series if it has anything.
+fn add_series(
+    series: &mut Vec<MatrixSeries>,
+    held: &mut Charge,
+    labels: &Labels,
+    points: Vec<(i64, f64)>,
+    histograms: Histograms,
+) -> Result<(), QueryError> {
+    let sizes = histograms.iter().map(|(_, h)| h.size_in_samples());
+    held.grow(points.len() + sizes.sum::<usize>())?;
+    if !points.is_empty() || !histograms.is_empty() {
+        series.push(MatrixSeries {
+            labels: labels.clone(),
+            points,
+            histograms,
+        });
+    }
+    Ok(())
+}
+
+fn size(value: &SampleValue) -> usize {
+    match value {
+        SampleValue::Float(_) => 1,
+        SampleValue::Histogram(histogram) => histogram.size_in_samples(),
+    }
 }
 
 /// Names that were to be dropped at the end go now.
@@ -160,29 +196,20 @@ fn range_vector<'q>(
     let mut series: Vec<MatrixSeries> = Vec::new();
     let mut samples = Samples::new(query)?;
     let mut held = query.charge(0)?;
-    let mut points_held = 0;
     for index in 0..range.source.series().len() {
         range.source.next(&mut samples)?;
         let times = samples.times_ms.iter().copied();
         let points: Vec<(i64, f64)> = times.zip(samples.values.iter().copied()).collect();
-        points_held += points.len();
-        held.resize(points_held)?;
-        query.budget.count_queryable(points.len());
-        if let Some(info) = range.source.series().get(index)
-            && !points.is_empty()
-        {
-            series.push(float_series(info.labels.clone(), points));
+        let times = samples.histogram_times_ms.iter().copied();
+        let histograms: Histograms = times.zip(samples.histograms.iter().cloned()).collect();
+        query
+            .budget
+            .count_queryable(points.len() + sizes(&samples.histograms));
+        if let Some(info) = range.source.series().get(index) {
+            add_series(&mut series, &mut held, &info.labels, points, histograms)?;
         }
     }
     Ok(sorted(series))
-}
-
-fn float_series(labels: Labels, points: Vec<(i64, f64)>) -> MatrixSeries {
-    MatrixSeries {
-        labels,
-        points,
-        histograms: Vec::new(),
-    }
 }
 
 fn sorted(mut series: Vec<MatrixSeries>) -> Vec<MatrixSeries> {

@@ -1,12 +1,16 @@
 //! Instant selectors: at each step the last sample of the lookback window.
 
-use narthex_model::{Matcher, is_stale_nan};
+use std::sync::Arc;
+
+use narthex_model::{Histogram, Matcher, is_stale_nan};
 use narthex_storage::{Column as Samples, SelectQuery, Series};
 
 use super::column::Column;
 use super::error::QueryError;
 use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
 use super::query::Query;
+use super::range::sizes;
+use super::statistics::{Reader, Use};
 use super::steps::{Shift, Steps};
 
 /// What a selected sample gives.
@@ -23,6 +27,7 @@ pub(super) fn instant_selector<'q>(
     matchers: &[Matcher],
     shift: Shift,
     give: Give,
+    wanted: Use,
 ) -> Result<Vector<'q>, QueryError> {
     let first = shift.apply(steps.start_ms);
     let last = shift.apply(steps.last_ms());
@@ -38,6 +43,7 @@ pub(super) fn instant_selector<'q>(
         steps,
         shift,
         give,
+        wanted,
         series,
         stored: stored.into_iter(),
     }))
@@ -76,18 +82,12 @@ pub(super) fn series_infos(stored: &[Box<dyn Series>]) -> Vec<SeriesInfo> {
     infos.collect()
 }
 
-pub(super) fn histogram_error(series: &dyn Series) -> QueryError {
-    QueryError::not_supported(format!(
-        "native histograms (series {} has them)",
-        series.labels()
-    ))
-}
-
 struct InstantSelector<'q> {
     query: &'q Query<'q>,
     steps: Steps,
     shift: Shift,
     give: Give,
+    wanted: Use,
     series: Vec<SeriesInfo>,
     stored: std::vec::IntoIter<Box<dyn Series>>,
 }
@@ -108,18 +108,20 @@ impl VectorOperator for InstantSelector<'_> {
             next_step: 0,
             next_ref_ms: self.shift.apply(self.steps.start_ms),
             last: None,
-            met_histogram: false,
+            last_histogram: None,
+            histograms: Reader::new(self.wanted),
+            result: Ok(()),
         };
         let mut read = 0;
         series.visit(&mut |samples| read += fill.take(samples))?;
         fill.advance(i64::MAX);
-        if fill.met_histogram {
-            return Err(histogram_error(&*series));
-        }
+        fill.result?;
+        let found = fill.column.histograms().iter();
+        let histograms: usize = found.map(|(_, h)| h.size_in_samples()).sum();
         self.query.budget.count_read(read);
         self.query
             .budget
-            .count_queryable(fill.column.present().count());
+            .count_queryable(fill.column.floats().count() + histograms);
         Ok(fill.column)
     }
 
@@ -140,7 +142,11 @@ struct Fill {
     /// The time it looks at.
     next_ref_ms: i64,
     last: Option<(i64, Found)>,
-    met_histogram: bool,
+    /// The last sample that is a histogram; apart, so that walking over floats copies only numbers.
+    last_histogram: Option<Arc<Histogram>>,
+    histograms: Reader,
+    /// Whether there was room for all histograms.
+    result: Result<(), QueryError>,
 }
 
 #[derive(Clone, Copy)]
@@ -179,8 +185,11 @@ impl Fill {
                         Found::Histogram
                     };
                     self.sample(*time_ms, found);
+                    if let Found::Histogram = found {
+                        self.last_histogram = Some(self.histograms.read(value));
+                    }
                 }
-                values.len()
+                sizes(values)
             }
         }
     }
@@ -215,7 +224,12 @@ impl Fill {
                 self.column
                     .set(self.next_step, super::functions::time::seconds(time_ms));
             }
-            (Found::Histogram, Give::Value) => self.met_histogram = true,
+            (Found::Histogram, Give::Value) => {
+                if let Some(histogram) = self.last_histogram.clone() {
+                    let set = self.column.set_histogram(self.next_step, histogram);
+                    self.result = std::mem::replace(&mut self.result, Ok(())).and(set);
+                }
+            }
         }
     }
 }

@@ -434,13 +434,10 @@ fn changed(histogram: &Histogram, grows: bool, by: &Histogram, span: Span) -> Re
         );
         return Err(Fault::new(span, message));
     }
-    let sum = if grows {
-        histogram.add(by)
-    } else {
-        histogram.subtract(by)
-    };
-    sum.map(|sum| sum.histogram)
-        .map_err(|e| Fault::new(span, e.to_string()))
+    let mut sum = histogram.clone();
+    let combined = if grows { sum.add(by) } else { sum.subtract(by) };
+    combined.map_err(|e| Fault::new(span, e.to_string()))?;
+    Ok(sum)
 }
 
 fn is_special_number(word: &str) -> bool {

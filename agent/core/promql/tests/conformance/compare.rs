@@ -1,6 +1,6 @@
 //! Compares results with what a script expects.
 
-use narthex_model::{Labels, SampleValue, is_stale_nan};
+use narthex_model::{Histogram, Labels, SampleValue, is_stale_nan};
 use narthex_promql::syntax::ast::{SequenceValue, SeriesDescription};
 use narthex_promql::testlang::{Eval, Expected, TextMatch};
 use narthex_promql::{MatrixSeries, QueryOutput, QueryValue, RangeParams};
@@ -171,15 +171,44 @@ fn value_at(series: &MatrixSeries, time_ms: i64) -> Option<SampleValue> {
 }
 
 fn value(got: &SampleValue, expected: &SequenceValue, labels: &Labels) -> Checked {
-    let SequenceValue::Value { value, .. } = expected else {
+    let SequenceValue::Value {
+        value,
+        hint_written,
+    } = expected
+    else {
         return Err(format!("{labels}: got {got:?}, expected nothing"));
     };
     match (got, value) {
         (SampleValue::Float(got), SampleValue::Float(expected)) => {
             float(*got, *expected, &labels.to_string())
         }
+        (SampleValue::Histogram(got), SampleValue::Histogram(expected)) => {
+            histogram(got, expected, *hint_written).map_err(|why| format!("{labels}: {why}"))
+        }
         (got, expected) => equal(got, expected, &labels.to_string()),
     }
+}
+
+/// Hints count only where a script gives one.
+fn histogram(got: &Histogram, expected: &Histogram, hint_written: bool) -> Checked {
+    let (got, expected) = (got.clone().compacted(), expected.clone().compacted());
+    let floats = |a: &[f64], b: &[f64]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| nearly_equal(*a, *b))
+    };
+    let numbers = |h: &Histogram| [h.count, h.sum, h.zero_count];
+    let same = got.schema == expected.schema
+        && got.zero_threshold == expected.zero_threshold
+        && got.custom_values == expected.custom_values
+        && got.positive_spans == expected.positive_spans
+        && got.negative_spans == expected.negative_spans
+        && floats(&numbers(&got), &numbers(&expected))
+        && floats(&got.positive_buckets, &expected.positive_buckets)
+        && floats(&got.negative_buckets, &expected.negative_buckets)
+        && (!hint_written || got.counter_reset == expected.counter_reset);
+    if same {
+        return Ok(());
+    }
+    Err(format!("the histogram is {got:?}, expected {expected:?}"))
 }
 
 fn sorted(series: &[MatrixSeries]) -> Checked {

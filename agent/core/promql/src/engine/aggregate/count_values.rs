@@ -53,6 +53,12 @@ pub(in crate::engine) fn count_values<'q>(
             let counted = counts.of(value, labels, || query.column(&steps))?;
             counted.set(step, counted.get(step).unwrap_or(0.0) + 1.0);
         }
+        for (step, histogram) in column.histograms() {
+            let labels = grouping.of(&info.labels.with(label.clone(), histogram.to_string()));
+            let index = counts.row(labels, || query.column(&steps))?;
+            let counted = counts.at(index)?;
+            counted.set(*step, counted.get(*step).unwrap_or(0.0) + 1.0);
+        }
     }
     // Not in the order in which values came, which depends on the steps that were asked for.
     let mut rows = counts.rows;
@@ -79,20 +85,29 @@ impl Counts {
         let index = match self.known.get(&bits) {
             Some(index) => *index,
             None => {
-                let labels = labels();
-                let index = match self.index_of.get(&labels) {
-                    Some(index) => *index,
-                    None => {
-                        let info = SeriesInfo::new(labels.clone());
-                        self.rows.push((info, column()?));
-                        self.index_of.insert(labels, self.rows.len() - 1);
-                        self.rows.len() - 1
-                    }
-                };
+                let index = self.row(labels(), column)?;
                 self.known.insert(bits, index);
                 index
             }
         };
+        self.at(index)
+    }
+
+    fn row(
+        &mut self,
+        labels: Labels,
+        column: impl FnOnce() -> Result<Column, QueryError>,
+    ) -> Result<usize, QueryError> {
+        if let Some(index) = self.index_of.get(&labels) {
+            return Ok(*index);
+        }
+        let info = SeriesInfo::new(labels.clone());
+        self.rows.push((info, column()?));
+        self.index_of.insert(labels, self.rows.len() - 1);
+        Ok(self.rows.len() - 1)
+    }
+
+    fn at(&mut self, index: usize) -> Result<&mut Column, QueryError> {
         let row = self.rows.get_mut(index);
         row.map(|(_, column)| column)
             .ok_or_else(crate::engine::operator::exhausted)

@@ -1,16 +1,20 @@
 //! `sum`, `avg`, `count`, `group`, `min`, `max`, `stddev`, `stdvar` and `quantile`.
 
+use narthex_model::histogram_arithmetic::HistogramSum;
+
 use super::Grouping;
+use super::histograms::{Histograms, Notes};
 use crate::engine::budget::Charge;
 use crate::engine::column::Column;
 use crate::engine::error::QueryError;
-use crate::engine::kahan::{KahanMean, KahanSum};
+use crate::engine::kahan::{HistogramMean, KahanMean, KahanSum};
 use crate::engine::merge::FanIn;
 use crate::engine::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
 use crate::engine::quantile::quantile;
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::engine::steps::Steps;
+use crate::syntax::ast::Span;
 
 pub(in crate::engine) enum Fold {
     Sum,
@@ -24,10 +28,25 @@ pub(in crate::engine) enum Fold {
     Quantile(Scalar),
 }
 
+impl Fold {
+    /// The aggregation's name if it looks at floats only.
+    fn ignores_histograms(&self) -> Option<&'static str> {
+        match self {
+            Fold::Sum | Fold::Avg | Fold::Count | Fold::Group => None,
+            Fold::Min => Some("min"),
+            Fold::Max => Some("max"),
+            Fold::Stddev => Some("stddev"),
+            Fold::Stdvar => Some("stdvar"),
+            Fold::Quantile(_) => Some("quantile"),
+        }
+    }
+}
+
+/// `span` is where the series stand.
 pub(in crate::engine) fn fold<'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    fold: Fold,
+    (fold, span): (Fold, Span),
     grouping: &Grouping<'_>,
     input: Vector<'q>,
 ) -> Vector<'q> {
@@ -52,6 +71,7 @@ pub(in crate::engine) fn fold<'q>(
         query,
         steps,
         fold,
+        span,
         input,
         fan_in,
         series,
@@ -64,6 +84,7 @@ struct Folded<'q> {
     query: &'q Query<'q>,
     steps: Steps,
     fold: Fold,
+    span: Span,
     input: Vector<'q>,
     fan_in: FanIn,
     series: Vec<SeriesInfo>,
@@ -90,36 +111,59 @@ impl VectorOperator for Folded<'_> {
         }
         let state = self.states.get_mut(output).and_then(Option::take);
         let column = self.query.column(&self.steps)?;
-        Ok(match state {
-            Some(state) => state.finish(&self.fold, column),
-            None => column,
-        })
+        match state {
+            Some(state) => {
+                let notes = Notes {
+                    query: self.query,
+                    span: self.span,
+                    metric_name: "",
+                };
+                state.finish(&self.fold, column, &notes)
+            }
+            None => Ok(column),
+        }
     }
 }
 
 impl Folded<'_> {
     fn take_input(&mut self) -> Result<(), QueryError> {
         let column = self.input.next()?;
-        let group = self.fan_in.output_of.get(self.next_input).copied();
+        let index = self.next_input;
+        let group = self.fan_in.output_of.get(index).copied();
         self.next_input += 1;
         if column.is_empty() {
             return Ok(());
         }
+        if column.has_histograms()
+            && let Some(name) = self.fold.ignores_histograms()
+        {
+            self.query.annotate(self.span, |annotations, span| {
+                annotations.histogram_ignored_in(name, span);
+            });
+            if column.floats().is_empty() {
+                return Ok(());
+            }
+        }
+        let info = self.input.series().get(index);
+        let notes = Notes {
+            query: self.query,
+            span: self.span,
+            metric_name: info.and_then(|i| i.labels.metric_name()).unwrap_or(""),
+        };
         let group = group.and_then(|group| self.states.get_mut(group));
         let slot = group.ok_or_else(exhausted)?;
         let state = match slot {
             Some(state) => state,
             None => slot.insert(State::new(&self.fold, self.query, &self.steps)?),
         };
-        state.add(column);
-        Ok(())
+        state.add(column, &notes)
     }
 }
 
 /// What a group has so far, step by step.
 enum State {
-    Sum(PerStep<KahanSum>),
-    Avg(PerStep<KahanMean>),
+    Sum(PerStep<KahanSum>, Histograms<HistogramSum>),
+    Avg(PerStep<KahanMean>, Histograms<HistogramMean>),
     Count(PerStep<f64>),
     Group(PerStep<()>),
     Min(PerStep<f64>),
@@ -131,8 +175,8 @@ enum State {
 impl State {
     fn new(fold: &Fold, query: &Query<'_>, steps: &Steps) -> Result<Self, QueryError> {
         Ok(match fold {
-            Fold::Sum => State::Sum(PerStep::new(query, steps)?),
-            Fold::Avg => State::Avg(PerStep::new(query, steps)?),
+            Fold::Sum => State::Sum(PerStep::new(query, steps)?, Histograms::new(query)?),
+            Fold::Avg => State::Avg(PerStep::new(query, steps)?, Histograms::new(query)?),
             Fold::Count => State::Count(PerStep::new(query, steps)?),
             Fold::Group => State::Group(PerStep::new(query, steps)?),
             Fold::Min => State::Min(PerStep::new(query, steps)?),
@@ -142,12 +186,34 @@ impl State {
         })
     }
 
-    fn add(&mut self, column: Column) {
+    fn add(&mut self, column: Column, notes: &Notes<'_>) -> Result<(), QueryError> {
         match self {
-            State::Sum(sums) => sums.add(&column, KahanSum::from_first, KahanSum::add),
-            State::Avg(means) => means.add(&column, KahanMean::from_first, KahanMean::add),
-            State::Count(counts) => counts.add(&column, |_| 1.0, |count, _| *count += 1.0),
-            State::Group(groups) => groups.add(&column, |_| (), |(), _| ()),
+            State::Sum(sums, histograms) => {
+                if histograms.concerns(&column) {
+                    histograms.add(&column, |step| sums.has(step), notes)?;
+                    let counts = |step| histograms.admits_float(step);
+                    sums.add_where(&column, counts, KahanSum::from_first, KahanSum::add);
+                } else {
+                    sums.add(&column, KahanSum::from_first, KahanSum::add);
+                }
+            }
+            State::Avg(means, histograms) => {
+                if histograms.concerns(&column) {
+                    histograms.add(&column, |step| means.has(step), notes)?;
+                    let counts = |step| histograms.admits_float(step);
+                    means.add_where(&column, counts, KahanMean::from_first, KahanMean::add);
+                } else {
+                    means.add(&column, KahanMean::from_first, KahanMean::add);
+                }
+            }
+            State::Count(counts) => {
+                counts.add(&column, |_| 1.0, |count, _| *count += 1.0);
+                counts.note_histograms(&column, || 1.0, |count| *count += 1.0);
+            }
+            State::Group(groups) => {
+                groups.add(&column, |_| (), |(), _| ());
+                groups.note_histograms(&column, || (), |()| ());
+            }
             State::Min(values) => values.add(
                 &column,
                 |value| value,
@@ -169,12 +235,19 @@ impl State {
             State::Variance(spreads) => spreads.add(&column, Spread::from_first, Spread::add),
             State::Columns(columns) => columns.push(column),
         }
+        Ok(())
     }
 
-    fn finish(self, fold: &Fold, column: Column) -> Column {
-        match self {
-            State::Sum(sums) => sums.finish(column, |sum| sum.total()),
-            State::Avg(means) => means.finish(column, |mean| mean.mean()),
+    fn finish(self, fold: &Fold, column: Column, notes: &Notes<'_>) -> Result<Column, QueryError> {
+        Ok(match self {
+            State::Sum(sums, histograms) => {
+                let column = sums.finish(column, |sum| sum.total());
+                histograms.finish(column, notes)?
+            }
+            State::Avg(means, histograms) => {
+                let column = means.finish(column, |mean| mean.mean());
+                histograms.finish(column, notes)?
+            }
             State::Count(values) | State::Min(values) | State::Max(values) => {
                 values.finish(column, |value| *value)
             }
@@ -184,7 +257,7 @@ impl State {
             }
             State::Variance(spreads) => spreads.finish(column, Spread::variance),
             State::Columns(columns) => finish_quantile(fold, &columns, column),
-        }
+        })
     }
 }
 
@@ -229,6 +302,40 @@ impl<T> PerStep<T> {
                 }
             }
         }
+    }
+
+    /// Only the values at the steps that `counts`.
+    fn add_where(
+        &mut self,
+        column: &Column,
+        counts: impl Fn(usize) -> bool,
+        first: impl Fn(f64) -> T,
+        add: impl Fn(&mut T, f64),
+    ) {
+        for (step, value) in column.iter().filter(|(step, _)| counts(*step)) {
+            if let Some(slot) = self.states.get_mut(step) {
+                match slot {
+                    None => *slot = Some(first(value)),
+                    Some(state) => add(state, value),
+                }
+            }
+        }
+    }
+
+    /// The steps at which there are histograms, whatever they are.
+    fn note_histograms(&mut self, column: &Column, first: impl Fn() -> T, add: impl Fn(&mut T)) {
+        for (step, _) in column.histograms() {
+            if let Some(slot) = self.states.get_mut(*step) {
+                match slot {
+                    None => *slot = Some(first()),
+                    Some(state) => add(state),
+                }
+            }
+        }
+    }
+
+    fn has(&self, step: usize) -> bool {
+        self.states.get(step).is_some_and(Option::is_some)
     }
 
     fn finish(self, mut column: Column, value: impl Fn(&T) -> f64) -> Column {

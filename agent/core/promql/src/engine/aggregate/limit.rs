@@ -63,14 +63,13 @@ impl VectorOperator for LimitK<'_> {
         self.next += 1;
         let given = self.given.get_mut(*group).ok_or_else(exhausted)?;
         given.resize(self.steps.count, 0);
-        column.map(|step, value| {
-            let given = given.get_mut(step)?;
-            if *given as usize >= wanted(&self.k, step, series) {
-                return None;
-            }
-            *given += 1;
-            Some(value)
-        });
+        let mut is_given = |step| {
+            let given: Option<&mut u32> = given.get_mut(step);
+            let free = given.filter(|given| (**given as usize) < wanted(&self.k, step, series));
+            free.map(|given| *given += 1).is_some()
+        };
+        column.map(|step, value| is_given(step).then_some(value));
+        column.retain_histograms(is_given);
         Ok(column)
     }
 }
@@ -119,15 +118,16 @@ impl VectorOperator for LimitRatio<'_> {
         let mut column = self.input.next()?;
         let offset = *self.offsets.get(self.next).ok_or_else(exhausted)?;
         self.next += 1;
-        column.map(|step, value| {
+        let is_inside = |step| {
             let ratio = self.ratio.at(step).clamp(-1.0, 1.0);
-            let inside = if ratio >= 0.0 {
+            if ratio >= 0.0 {
                 offset < ratio
             } else {
                 offset >= 1.0 + ratio
-            };
-            inside.then_some(value)
-        });
+            }
+        };
+        column.map(|step, value| is_inside(step).then_some(value));
+        column.retain_histograms(is_inside);
         Ok(column)
     }
 

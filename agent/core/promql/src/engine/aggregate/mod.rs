@@ -9,6 +9,7 @@ use narthex_model::{Labels, METRIC_NAME};
 
 pub(super) mod count_values;
 pub(super) mod fold;
+mod histograms;
 pub(super) mod limit;
 pub(super) mod rank;
 

@@ -9,6 +9,7 @@ use crate::engine::quantile::nan_first;
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::engine::steps::Steps;
+use crate::syntax::ast::Span;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Rank {
@@ -48,10 +49,11 @@ pub(super) fn wanted(k: &Scalar, step: usize, series: usize) -> usize {
     k.min(series)
 }
 
+/// `span` is that of the whole aggregation.
 pub(in crate::engine) fn rank<'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    rank: Rank,
+    (rank, span): (Rank, Span),
     k: &Scalar,
     grouping: &Grouping<'_>,
     mut input: Vector<'q>,
@@ -60,7 +62,19 @@ pub(in crate::engine) fn rank<'q>(
         skip_all(&mut input)?;
         return Ok(Ready::boxed(Vec::new()));
     }
-    let rows = collect(input)?;
+    let mut rows = collect(input)?;
+    if rows.iter().any(|(_, column)| column.has_histograms()) {
+        let name = match rank {
+            Rank::Top => "topk",
+            Rank::Bottom => "bottomk",
+        };
+        query.annotate(span, |annotations, span| {
+            annotations.histogram_ignored_in(name, span);
+        });
+        for (_, column) in &mut rows {
+            column.remove_histograms();
+        }
+    }
     let groups = FanIn::by_key(rows.iter().map(|(info, _)| grouping.of(&info.labels)));
     let mut heaps: Vec<Heap> = (0..groups.outputs()).map(|_| Heap::new(rank)).collect();
     let mut kept: Vec<Bitmap> = rows.iter().map(|_| Bitmap::new(steps.count)).collect();
@@ -89,7 +103,7 @@ pub(in crate::engine) fn rank<'q>(
         .into_iter()
         .zip(kept)
         .map(|((info, mut column), kept)| {
-            column.present_mut().keep_only(&kept);
+            column.keep_only(&kept);
             (info, column)
         });
     if !steps.instant {

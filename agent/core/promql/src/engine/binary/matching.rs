@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use narthex_model::{Labels, LabelsBuilder, METRIC_NAME};
+use narthex_model::{Labels, LabelsBuilder, METRIC_NAME, SampleValue};
 
 use super::scalar::truth;
-use super::{Outcome, apply, changes_meaning, warn_about_floats};
-use crate::engine::column::{Bitmap, Column};
+use super::{Applied, Finding, LastFindings, apply_values, changes_meaning};
+use crate::engine::column::{Bitmap, Column, Value};
 use crate::engine::error::QueryError;
 use crate::engine::merge::SAME_LABELSET;
 use crate::engine::operator::{Ready, SeriesInfo, Vector, VectorOperator, exhausted};
@@ -110,6 +110,7 @@ pub(in crate::engine) fn vectors<'q>(
         many,
         many_of,
         plan,
+        findings: LastFindings::default(),
         next_many: 0,
         next_output: 0,
     };
@@ -282,6 +283,7 @@ struct Join<'q> {
     outputs: Vec<Option<Unfinished>>,
     /// One-to-one: the steps at which a signature has met, where it might meet again.
     taken: Vec<Option<Bitmap>>,
+    findings: LastFindings,
     next_many: usize,
     next_output: usize,
 }
@@ -353,7 +355,7 @@ impl Join<'_> {
         let mut columns = Vec::new();
         for index in 0..self.many.series().len() {
             let column = self.many.next()?;
-            present.add_all(column.present());
+            present.add_all(&column.present());
             if let Some(info) = self.many.series().get(index) {
                 columns.push((info.clone(), column));
             }
@@ -395,21 +397,36 @@ impl Join<'_> {
         let many = self.many.next()?;
         let signature = *self.many_of.get(index).ok_or_else(exhausted)?;
         for (step, value) in many.iter() {
-            let side = self.one.get(signature).ok_or_else(exhausted)?;
-            let Some(other) = side.column.as_ref().and_then(|column| column.get(step)) else {
-                continue;
-            };
-            let member = side.member_at(step);
-            let output = results.iter().find(|(known, _)| *known == member);
-            let (_, output) = *output.ok_or_else(exhausted)?;
-            let (left, right) = if self.swapped {
-                (other, value)
-            } else {
-                (value, other)
-            };
-            self.meet(step, signature, output, left, right)?;
+            self.take_value(step, Value::Float(value), signature, &results)?;
+        }
+        for (step, histogram) in many.histograms() {
+            self.take_value(*step, Value::Histogram(histogram), signature, &results)?;
         }
         Ok(())
+    }
+
+    /// `results` are those of the series that the value is of.
+    fn take_value(
+        &mut self,
+        step: usize,
+        value: Value<'_>,
+        signature: usize,
+        results: &[(usize, usize)],
+    ) -> Result<(), QueryError> {
+        let side = self.one.get(signature).ok_or_else(exhausted)?;
+        let Some(other) = side.column.as_ref().and_then(|column| column.value(step)) else {
+            return Ok(());
+        };
+        let member = side.member_at(step);
+        let output = results.iter().find(|(known, _)| *known == member);
+        let (_, output) = *output.ok_or_else(exhausted)?;
+        let (left, right) = if self.swapped {
+            (other, value)
+        } else {
+            (value, other)
+        };
+        let applied = apply_values(self.operation.op, left, right);
+        self.meet(step, signature, output, applied)
     }
 
     /// Series of the many side that no result needs may still be an error.
@@ -417,6 +434,8 @@ impl Join<'_> {
         while self.next_many < self.many_of.len() {
             self.take_many()?;
         }
+        let Operation { op, span, .. } = self.operation;
+        self.findings.tell(self.query, op, span);
         Ok(())
     }
 
@@ -426,27 +445,31 @@ impl Join<'_> {
         step: usize,
         signature: usize,
         output: usize,
-        left: f64,
-        right: f64,
+        applied: Result<Applied, Finding>,
     ) -> Result<(), QueryError> {
-        let Some(Outcome { value, keep }) = apply(self.operation.op, left, right) else {
-            warn_about_floats(self.query, self.operation.op, self.operation.span);
-            return Ok(());
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(finding) => {
+                self.findings.add(step, finding);
+                return Ok(());
+            }
         };
+        if let Some(during) = applied.reconciled {
+            self.findings.add(step, Finding::BoundsReconciled(during));
+        }
         self.check_unique(step, signature, output)?;
         let value = if self.operation.return_bool {
-            truth(keep)
-        } else if keep {
-            value
+            SampleValue::Float(truth(applied.keep))
+        } else if applied.keep {
+            applied.value
         } else {
             return Ok(());
         };
         let unfinished = self.unfinished(output)?;
-        if unfinished.column.present().get(step) {
+        if unfinished.column.value(step).is_some() {
             return Err(QueryError::execution(SAME_LABELSET));
         }
-        unfinished.column.set(step, value);
-        Ok(())
+        unfinished.column.set_value(step, value)
     }
 
     fn unfinished(&mut self, output: usize) -> Result<&mut Unfinished, QueryError> {
@@ -518,20 +541,19 @@ impl OneSide {
             self.column = Some(column);
             return Ok(());
         };
-        for (step, value) in column.iter() {
+        for step in column.present().iter() {
             let Some(owner) = self.members.get_mut(step) else {
                 continue;
             };
-            if known.present().get(step) {
+            if known.value(step).is_some() {
                 report(Duplicate {
                     step,
                     members: (*owner as usize, member),
                 });
             }
-            known.set(step, value);
             *owner = id;
         }
-        Ok(())
+        known.take_over(column)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Operators with a scalar on one side or both.
 
-use super::{Outcome, apply, changes_meaning, warn_about_floats};
+use super::{Finding, Outcome, apply, apply_values, changes_meaning, tell};
+use crate::engine::column::{Column, Value};
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, merge_same_labels};
-use crate::engine::operator::{Mapped, Relabeled, SeriesInfo, Vector};
+use crate::engine::operator::{Changed, Relabeled, SeriesInfo, Vector};
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::syntax::ast::{BinaryOp, Span};
@@ -62,7 +63,7 @@ pub(in crate::engine) fn vector_scalar<'q>(
     } else {
         vector
     };
-    let mapped = Mapped::boxed(vector, move |step, value| {
+    let floats = move |scalar: &Scalar, step, value| {
         let other = scalar.at(step);
         let (left, right) = match side {
             ScalarSide::Left => (other, value),
@@ -70,7 +71,7 @@ pub(in crate::engine) fn vector_scalar<'q>(
         };
         let outcome = apply(op, left, right);
         if outcome.is_none() {
-            warn_about_floats(query, op, span);
+            tell(query, Finding::Types("float", "float"), op, span);
         }
         let Outcome {
             value: result,
@@ -82,6 +83,22 @@ pub(in crate::engine) fn vector_scalar<'q>(
         // A comparison that holds gives the vector's value, on whichever side it stands.
         let result = if op.is_comparison() { value } else { result };
         keep.then_some(result)
+    };
+    let mapped = Changed::boxed(vector, move |column: &mut Column| {
+        column.map(|step, value| floats(&scalar, step, value));
+        for (step, histogram) in column.take_histograms() {
+            let (histogram, other) = (Value::Histogram(&histogram), Value::Float(scalar.at(step)));
+            let applied = match side {
+                ScalarSide::Left => apply_values(op, other, histogram),
+                ScalarSide::Right => apply_values(op, histogram, other),
+            };
+            match applied {
+                // No comparison works on a histogram and a float.
+                Ok(applied) => column.set_value(step, applied.value)?,
+                Err(finding) => tell(query, finding, op, span),
+            }
+        }
+        Ok(())
     });
     if drops_name {
         merge_same_labels(mapped, Collision::Merge)

@@ -91,11 +91,9 @@ impl VectorOperator for Filter<'_> {
         self.next += 1;
         let present = self.present.get(*signature).and_then(Option::as_ref);
         match (self.keep, present) {
-            (Keep::Matched, Some(present)) => column.present_mut().keep_only(present),
-            (Keep::Matched, None) => column
-                .present_mut()
-                .keep_only(&Bitmap::new(self.steps.count)),
-            (Keep::Unmatched, Some(present)) => column.present_mut().remove_all(present),
+            (Keep::Matched, Some(present)) => column.keep_only(present),
+            (Keep::Matched, None) => column.keep_only(&Bitmap::new(self.steps.count)),
+            (Keep::Unmatched, Some(present)) => column.remove_all(present),
             (Keep::Unmatched, None) => {}
         }
         Ok(column)
@@ -111,7 +109,7 @@ impl VectorOperator for Filter<'_> {
 fn note_presence(present: &mut [Option<Bitmap>], signature: usize, column: &Column, steps: &Steps) {
     if let Some(slot) = present.get_mut(signature) {
         slot.get_or_insert_with(|| Bitmap::new(steps.count))
-            .add_all(column.present());
+            .add_all(&column.present());
     }
 }
 
@@ -168,7 +166,7 @@ impl VectorOperator for Union<'_> {
         let signature = self.right_of.get(index - self.left_of.len());
         let present = signature.and_then(|signature| self.present.get(*signature)?.as_ref());
         if let Some(present) = present {
-            column.present_mut().remove_all(present);
+            column.remove_all(present);
         }
         Ok(column)
     }

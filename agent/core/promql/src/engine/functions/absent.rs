@@ -18,7 +18,7 @@ pub(in crate::engine) fn absent<'q>(
 ) -> Result<Vector<'q>, QueryError> {
     let mut present = Bitmap::new(steps.count);
     for _ in 0..input.series().len() {
-        present.add_all(input.next()?.present());
+        present.add_all(&input.next()?.present());
     }
     if present.count() == steps.count {
         return Ok(Ready::boxed(Vec::new()));

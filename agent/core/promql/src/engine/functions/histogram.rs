@@ -1,11 +1,15 @@
-//! Functions of classic histograms: series that differ in nothing but the label `le`.
+//! Functions of histograms: of classic ones, which are series that differ in nothing but the label
+//! `le`, and of native ones.
+//!
+//! A series may be a bucket at one step and a native histogram at another.
 
 use std::sync::Arc;
 
 use narthex_model::number::{format_general, parse_float};
-use narthex_model::{Labels, METRIC_NAME};
+use narthex_model::{Histogram, Labels, METRIC_NAME};
 
-use crate::engine::annotations::Monotonicity;
+use super::native;
+use crate::engine::annotations::{Annotations, Monotonicity};
 use crate::engine::column::Column;
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, FanIn, merge_same_labels};
@@ -107,6 +111,14 @@ struct QuantileLabel {
     value: f64,
 }
 
+impl Output {
+    /// Whether the label, if there is one, stands for this quantile.
+    fn is_of(&self, quantile: f64) -> bool {
+        let label = self.label.as_ref();
+        label.is_none_or(|label| same(label.value, quantile))
+    }
+}
+
 fn histograms<'q>(
     query: &'q Query<'q>,
     steps: Steps,
@@ -120,13 +132,13 @@ fn histograms<'q>(
     let delayed = query.delayed_name_removal;
     let infos = fan_in.first_input_of.iter().flat_map(|first| {
         let info = input.series().get(*first);
-        let labels = info.map_or_else(Labels::empty, |info| info.labels.without(BUCKET_LABEL));
+        let labels = info.map_or_else(Labels::empty, |info| key(&info.labels));
         let named = SeriesInfo::new(labels).without_name(delayed);
         outputs.iter().map(move |output| labelled(&named, output))
     });
     let series = infos.collect();
     let operator = Histograms {
-        groups: (0..fan_in.outputs()).map(|_| Vec::new()).collect(),
+        groups: (0..fan_in.outputs()).map(|_| Group::default()).collect(),
         query,
         steps,
         input,
@@ -137,17 +149,18 @@ fn histograms<'q>(
         series,
         next_input: 0,
         next_output: 0,
-        current: Vec::new(),
+        current: Group::default(),
         scratch: Vec::new(),
     };
     merge_same_labels(Box::new(operator), Collision::Merge)
 }
 
-/// Series without a usable bound are no part of any histogram; each stands alone.
-fn key(labels: &Labels) -> (Labels, bool) {
+/// Series without a usable bound are no buckets; where they have native histograms, those share
+/// their labels with the classic histogram of the same name.
+fn key(labels: &Labels) -> Labels {
     match bound(labels) {
-        Some(_) => (labels.without(BUCKET_LABEL), true),
-        None => (labels.clone(), false),
+        Some(_) => labels.without(BUCKET_LABEL),
+        None => labels.clone(),
     }
 }
 
@@ -185,13 +198,20 @@ struct Histograms<'q> {
     fan_in: FanIn,
     bounds: Vec<Option<f64>>,
     series: Vec<SeriesInfo>,
-    /// The buckets that each unfinished histogram has so far.
-    groups: Vec<Vec<(f64, Column)>>,
+    /// What each unfinished group has so far.
+    groups: Vec<Group>,
     next_input: usize,
     next_output: usize,
-    /// The buckets of the histogram whose outputs are being given, sorted by bound.
-    current: Vec<(f64, Column)>,
+    /// The group whose outputs are being given, its buckets sorted by bound.
+    current: Group,
     scratch: Vec<Bucket>,
+}
+
+/// The histograms of the same labels.
+#[derive(Default)]
+struct Group {
+    buckets: Vec<(f64, Column)>,
+    native: Option<Column>,
 }
 
 impl VectorOperator for Histograms<'_> {
@@ -216,9 +236,9 @@ impl Histograms<'_> {
         while self.next_input <= last {
             self.take_input()?;
         }
-        let buckets = self.groups.get_mut(group).ok_or_else(exhausted)?;
-        self.current = std::mem::take(buckets);
-        self.current.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let group = self.groups.get_mut(group).ok_or_else(exhausted)?;
+        self.current = std::mem::take(group);
+        self.current.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         Ok(())
     }
 
@@ -229,13 +249,22 @@ impl Histograms<'_> {
         if column.is_empty() {
             return Ok(());
         }
-        match self.bounds.get(index).copied().flatten() {
-            None => self.warn_about_bucket(index),
-            Some(bound) => {
-                let group = self.fan_in.output_of.get(index);
-                let group = group.and_then(|group| self.groups.get_mut(*group));
-                group.ok_or_else(exhausted)?.push((bound, column));
+        let bound = self.bounds.get(index).copied().flatten();
+        if bound.is_none() && !column.floats().is_empty() {
+            self.warn_about_bucket(index);
+        }
+        let group = self.fan_in.output_of.get(index);
+        let group = group.and_then(|group| self.groups.get_mut(*group));
+        let group = group.ok_or_else(exhausted)?;
+        match bound {
+            // Its histograms would have other labels than its buckets.
+            Some(_) if column.has_histograms() => {
+                return Err(QueryError::not_supported(
+                    "quantiles of native histograms in a series with the label le",
+                ));
             }
+            Some(bound) => group.buckets.push((bound, column)),
+            None => group.native = Some(column),
         }
         Ok(())
     }
@@ -266,10 +295,20 @@ impl Histograms<'_> {
         let mut buckets = std::mem::take(&mut self.scratch);
         for step in 0..self.steps.count {
             self.buckets_at(step, &mut buckets);
-            if buckets.is_empty() {
-                continue;
-            }
-            if let Some(value) = self.answer_at(step, wanted, &mut buckets) {
+            let native = self.current.native.as_ref();
+            let native = native.and_then(|column| column.histogram(step));
+            let answer = match native {
+                None if buckets.is_empty() => None,
+                None => self.answer_at(step, wanted, &mut buckets),
+                Some(native) if buckets.is_empty() => self.answer_native_at(step, wanted, native),
+                Some(_) => {
+                    self.tell(|annotations, name, span| {
+                        annotations.mixed_classic_and_native(name, span);
+                    });
+                    None
+                }
+            };
+            if let Some(value) = answer {
                 column.set(step, value);
             }
         }
@@ -279,7 +318,7 @@ impl Histograms<'_> {
 
     fn buckets_at(&self, step: usize, buckets: &mut Vec<Bucket>) {
         buckets.clear();
-        let here = self.current.iter().filter_map(|(bound, column)| {
+        let here = self.current.buckets.iter().filter_map(|(bound, column)| {
             Some(Bucket {
                 upper_bound: *bound,
                 count: column.get(step)?,
@@ -296,9 +335,7 @@ impl Histograms<'_> {
             }
             Question::Quantile(quantile) => quantile.at(step),
         };
-        if let Some(label) = &wanted.label
-            && !same(label.value, quantile)
-        {
+        if !wanted.is_of(quantile) {
             return None;
         }
         let (value, correction) = bucket_quantile(quantile, buckets);
@@ -306,6 +343,34 @@ impl Histograms<'_> {
             self.tell_correction(step, correction);
         }
         Some(value)
+    }
+
+    /// None as in `answer_at`.
+    fn answer_native_at(&self, step: usize, wanted: &Output, histogram: &Histogram) -> Option<f64> {
+        let (value, effect) = match &wanted.question {
+            Question::Fraction { lower, upper } => {
+                native::fraction(lower.at(step), upper.at(step), histogram)
+            }
+            Question::Quantile(quantile) => {
+                let quantile = quantile.at(step);
+                if !wanted.is_of(quantile) {
+                    return None;
+                }
+                native::quantile(quantile, histogram)
+            }
+        };
+        if let Some(effect) = effect {
+            self.tell(|annotations, name, span| annotations.nan_observations(effect, name, span));
+        }
+        Some(value)
+    }
+
+    /// Says something of the histogram whose outputs are being given.
+    fn tell(&self, add: impl FnOnce(&mut Annotations, &str, Span)) {
+        let info = self.series.get(self.next_output - 1);
+        let name = info.map_or("", |info| self.shown_name(&info.labels));
+        self.query
+            .annotate(self.span, |annotations, span| add(annotations, name, span));
     }
 
     fn tell_correction(&self, step: usize, correction: Correction) {
@@ -318,10 +383,6 @@ impl Histograms<'_> {
             max_difference: correction.max_difference,
             samples: 1,
         };
-        let info = self.series.get(self.next_output - 1);
-        let name = info.map_or("", |info| self.shown_name(&info.labels));
-        self.query.annotate(self.span, |annotations, span| {
-            annotations.forced_monotonicity(name, found, span);
-        });
+        self.tell(|annotations, name, span| annotations.forced_monotonicity(name, found, span));
     }
 }

@@ -4,5 +4,6 @@ pub(super) mod absent;
 pub(super) mod histogram;
 pub(super) mod labels;
 pub(super) mod math;
+pub(super) mod native;
 pub(super) mod sort;
 pub(super) mod time;

@@ -6,16 +6,17 @@ use narthex_model::Labels;
 
 use crate::engine::column::Column;
 use crate::engine::error::QueryError;
-use crate::engine::operator::{Ready, SeriesInfo, Vector, collect};
+use crate::engine::operator::{Mapped, Ready, SeriesInfo, Vector, collect};
 use crate::engine::quantile::nan_first;
 
 type Row = (SeriesInfo, Column);
 
-/// By value at the only step; NaN last either way.
+/// By value at the only step; NaN last either way. Histograms, which have no order, are dropped.
 pub(in crate::engine) fn by_value(
     input: Vector<'_>,
     descending: bool,
 ) -> Result<Vector<'_>, QueryError> {
+    let input = Mapped::boxed(input, |_, value| Some(value));
     let value = |row: &Row| row.1.get(0).unwrap_or(f64::NAN);
     sorted(input, |a, b| {
         let (a, b) = (value(a), value(b));

@@ -3,18 +3,23 @@
 //! A [`RangeSource`] gives the samples of one series at a time; [`RangeCall`] moves the window's
 //! two ends over them, each only forward, and asks a [`WindowFunction`] at each step.
 
-use narthex_model::Labels;
+use std::sync::Arc;
 
+use narthex_model::{Histogram, Labels, SampleValue};
+
+use super::annotations::Annotations;
 use super::budget::Charge;
 use super::column::Column;
 use super::error::QueryError;
-use super::operator::{SeriesInfo, Vector, VectorOperator};
+use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
 use super::query::Query;
 use super::steps::{Shift, Steps};
 use crate::syntax::ast::Span;
 
 mod changes;
 mod extremes;
+mod histogram_over_time;
+mod histogram_rate;
 mod over_time;
 mod quantiles;
 mod rate;
@@ -23,10 +28,17 @@ pub(super) mod select;
 mod smoothing;
 pub(super) mod table;
 
-/// The samples of one series, ascending in time, without stale markers.
+pub(super) use histogram_over_time::HintsSeen;
+
+/// The samples of one series, floats and histograms apart, each ascending in time, without stale
+/// markers. A time is in only one of them.
 pub(super) struct Samples {
     pub times_ms: Vec<i64>,
     pub values: Vec<f64>,
+    pub histogram_times_ms: Vec<i64>,
+    pub histograms: Vec<Arc<Histogram>>,
+    /// How many samples the histograms count for.
+    histograms_size: usize,
     charge: Charge,
 }
 
@@ -35,6 +47,9 @@ impl Samples {
         Ok(Samples {
             times_ms: Vec::new(),
             values: Vec::new(),
+            histogram_times_ms: Vec::new(),
+            histograms: Vec::new(),
+            histograms_size: 0,
             charge: query.charge(0)?,
         })
     }
@@ -42,6 +57,9 @@ impl Samples {
     pub(super) fn clear(&mut self) {
         self.times_ms.clear();
         self.values.clear();
+        self.histogram_times_ms.clear();
+        self.histograms.clear();
+        self.histograms_size = 0;
     }
 
     pub(super) fn push(&mut self, time_ms: i64, value: f64) {
@@ -49,9 +67,16 @@ impl Samples {
         self.values.push(value);
     }
 
+    pub(super) fn push_histogram(&mut self, time_ms: i64, histogram: Arc<Histogram>) {
+        self.histograms_size += histogram.size_in_samples();
+        self.histogram_times_ms.push(time_ms);
+        self.histograms.push(histogram);
+    }
+
     /// Accounts for what was pushed.
     pub(super) fn account(&mut self) -> Result<(), QueryError> {
-        self.charge.resize(self.values.len())
+        self.charge
+            .resize(self.values.len().saturating_add(self.histograms_size))
     }
 }
 
@@ -78,9 +103,13 @@ pub(super) struct RangeVector<'q> {
 pub(super) struct Window<'w> {
     pub times_ms: &'w [i64],
     pub values: &'w [f64],
-    /// Where the window begins and ends among all samples of the series; both only grow.
+    /// Where the window begins and ends among all floats of the series; both only grow.
     pub first: usize,
     pub end: usize,
+    pub histogram_times_ms: &'w [i64],
+    pub histograms: &'w [Arc<Histogram>],
+    /// Where the window begins among all histograms of the series; it only grows.
+    pub first_histogram: usize,
     /// Samples lie after `start_ms` and up to `end_ms`.
     pub start_ms: i64,
     pub end_ms: i64,
@@ -95,14 +124,55 @@ pub(super) trait WindowFunction {
     /// Before the first window of a series.
     fn begin(&mut self, _samples: &Samples) {}
 
+    /// Of a window that holds nothing but floats.
     fn evaluate(&mut self, window: &Window<'_>) -> Result<Option<f64>, QueryError>;
 
-    /// After the last window of a series that gave a value.
+    /// Of a window that holds at least one histogram. `notes` says what there is to be told.
+    fn evaluate_histograms(
+        &mut self,
+        window: &Window<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Option<SampleValue>, QueryError> {
+        self.evaluate_floats_among(window, notes)
+    }
+
+    /// The floats of such a window alone; the histograms are passed over.
+    fn evaluate_floats_among(
+        &mut self,
+        window: &Window<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Option<SampleValue>, QueryError> {
+        if window.values.is_empty() {
+            return Ok(None);
+        }
+        notes.add(|annotations, name, span| annotations.histograms_ignored_in_range(name, span));
+        let value = self.evaluate(window)?;
+        Ok(value.map(SampleValue::Float))
+    }
+
+    /// After the last window of a series that gave a float.
     fn finish(&mut self, _labels: &Labels) {}
 
     /// Whether it may annotate; then no series may be passed over.
     fn annotates(&self) -> bool {
         false
+    }
+}
+
+/// Where a function tells what it met in a series.
+pub(super) struct Notes<'n> {
+    query: &'n Query<'n>,
+    /// Of the first argument.
+    span: Span,
+    labels: &'n Labels,
+}
+
+impl Notes<'_> {
+    /// Runs `add` with the metric's name and the place.
+    pub(super) fn add(&self, add: impl FnOnce(&mut Annotations, &str, Span)) {
+        let name = self.labels.metric_name().unwrap_or_default();
+        self.query
+            .annotate(self.span, |annotations, span| add(annotations, name, span));
     }
 }
 
@@ -124,6 +194,8 @@ pub(super) struct RangeCall<'q> {
     next: usize,
     samples: Samples,
     function: Box<dyn WindowFunction + 'q>,
+    /// Of the call's first argument.
+    notes_span: Span,
 }
 
 impl<'q> RangeCall<'q> {
@@ -134,6 +206,7 @@ impl<'q> RangeCall<'q> {
         input: RangeVector<'q>,
         series: Vec<SeriesInfo>,
         function: Box<dyn WindowFunction + 'q>,
+        notes_span: Span,
     ) -> Result<Vector<'q>, QueryError> {
         Ok(Box::new(RangeCall {
             query,
@@ -143,50 +216,80 @@ impl<'q> RangeCall<'q> {
             next: 0,
             samples: Samples::new(query)?,
             function,
+            notes_span,
         }))
     }
 
-    fn slide(&mut self, column: &mut Column) -> Result<(), QueryError> {
-        let (times_ms, values) = (&self.samples.times_ms, &self.samples.values);
+    fn slide(&mut self, column: &mut Column, labels: &Labels) -> Result<(), QueryError> {
+        let samples = &self.samples;
+        let notes = Notes {
+            query: self.query,
+            span: self.notes_span,
+            labels,
+        };
         let (mut first, mut end) = (0, 0);
+        let (mut first_histogram, mut end_histogram) = (0, 0);
         let mut seen = 0;
-        self.function.begin(&self.samples);
+        self.function.begin(samples);
         for step in 0..self.steps.count {
             let time_ms = self.steps.time_ms(step);
             let end_ms = self.input.shift.apply(time_ms);
             let start_ms = end_ms.saturating_sub(self.input.range_ms);
-            end = advance(times_ms, end, end_ms);
-            first = advance(times_ms, first, start_ms);
-            let (Some(window_times), Some(window_values)) =
-                (times_ms.get(first..end), values.get(first..end))
-            else {
-                continue;
-            };
-            if window_times.is_empty() {
-                if end == times_ms.len() && self.input.shift.at_ms.is_none() {
+            end = advance(&samples.times_ms, end, end_ms);
+            first = advance(&samples.times_ms, first, start_ms);
+            if !samples.histograms.is_empty() {
+                let times_ms = &samples.histogram_times_ms;
+                end_histogram = advance(times_ms, end_histogram, end_ms);
+                first_histogram = advance(times_ms, first_histogram, start_ms);
+            }
+            let floats = first..end;
+            let histograms = first_histogram..end_histogram;
+            if floats.is_empty() && histograms.is_empty() {
+                if end == samples.times_ms.len()
+                    && end_histogram == samples.histograms.len()
+                    && self.input.shift.at_ms.is_none()
+                {
                     break;
                 }
                 continue;
             }
-            seen += window_times.len();
+            let mixed = !histograms.is_empty();
+            seen += floats.len();
             self.query.check_canceled()?;
             let window = Window {
-                times_ms: window_times,
-                values: window_values,
+                times_ms: part(&samples.times_ms, floats.clone()),
+                values: part(&samples.values, floats),
                 first,
                 end,
+                histogram_times_ms: part(&samples.histogram_times_ms, histograms.clone()),
+                histograms: part(&samples.histograms, histograms),
+                first_histogram,
                 start_ms,
                 end_ms,
                 step,
                 time_ms,
             };
-            if let Some(value) = self.function.evaluate(&window)? {
+            if mixed {
+                seen += sizes(window.histograms);
+                if let Some(value) = self.function.evaluate_histograms(&window, &notes)? {
+                    column.set_value(step, value)?;
+                }
+            } else if let Some(value) = self.function.evaluate(&window)? {
                 column.set(step, value);
             }
         }
         self.query.budget.count_queryable(seen);
         Ok(())
     }
+}
+
+/// How many samples histograms count for.
+pub(super) fn sizes(histograms: &[Arc<Histogram>]) -> usize {
+    histograms.iter().map(|h| h.size_in_samples()).sum()
+}
+
+fn part<T>(all: &[T], range: std::ops::Range<usize>) -> &[T] {
+    all.get(range).unwrap_or_default()
 }
 
 impl VectorOperator for RangeCall<'_> {
@@ -199,11 +302,11 @@ impl VectorOperator for RangeCall<'_> {
         self.next += 1;
         self.input.source.next(&mut self.samples)?;
         let mut column = self.query.column(&self.steps)?;
-        self.slide(&mut column)?;
-        if let Some(info) = self.input.source.series().get(index)
-            && !column.is_empty()
-        {
-            self.function.finish(&info.labels);
+        let info = self.input.source.series().get(index);
+        let labels = info.ok_or_else(exhausted)?.labels.clone();
+        self.slide(&mut column, &labels)?;
+        if !column.floats().is_empty() {
+            self.function.finish(&labels);
         }
         Ok(column)
     }

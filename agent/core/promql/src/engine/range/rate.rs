@@ -1,9 +1,12 @@
 //! `rate`, `increase`, `delta` (extrapolated to the window) and `irate`, `idelta` (of the last two
 //! samples).
 
-use narthex_model::Labels;
+use std::sync::Arc;
 
-use super::{Samples, Window, WindowFunction};
+use narthex_model::{Labels, SampleValue};
+
+use super::histogram_rate::{self, Resets};
+use super::{Notes, Samples, Window, WindowFunction};
 use crate::engine::error::QueryError;
 use crate::engine::query::Query;
 use crate::syntax::ast::Span;
@@ -27,6 +30,7 @@ pub(super) struct Extrapolated<'q> {
     resets: Vec<usize>,
     /// Those before this index of `resets` lie before the window.
     first_reset: usize,
+    histogram_resets: Resets,
 }
 
 impl<'q> Extrapolated<'q> {
@@ -38,11 +42,21 @@ impl<'q> Extrapolated<'q> {
             span,
             resets: Vec::new(),
             first_reset: 0,
+            histogram_resets: Resets::default(),
         }
     }
 
     fn is_counter(&self) -> bool {
         self.kind != Kind::Delta
+    }
+
+    /// From the increase between the samples to the result.
+    fn factor(&self, edges: &Edges, increase: f64, first: f64) -> f64 {
+        let mut factor = edges.factor(increase, self.is_counter().then_some(first));
+        if self.kind == Kind::Rate {
+            factor /= self.range_seconds;
+        }
+        factor
     }
 
     /// What resets inside of the window hide of the increase is added in order of time, as
@@ -73,6 +87,7 @@ impl WindowFunction for Extrapolated<'_> {
             let pairs = samples.values.windows(2).enumerate();
             let resets = pairs.filter(|(_, pair)| pair[1] < pair[0]);
             self.resets.extend(resets.map(|(at, _)| at + 1));
+            self.histogram_resets.find(samples);
         }
     }
 
@@ -92,17 +107,27 @@ impl WindowFunction for Extrapolated<'_> {
         if self.is_counter() {
             increase = self.add_resets(window, increase);
         }
-        let edges = Edges {
-            to_start: seconds(first_ms.saturating_sub(window.start_ms)),
-            sampled: seconds(last_ms.saturating_sub(first_ms)),
-            to_end: seconds(window.end_ms.saturating_sub(last_ms)),
-            gaps: count(gaps),
+        let edges = Edges::new(window, (first_ms, last_ms), gaps);
+        Ok(Some(increase * self.factor(&edges, increase, first)))
+    }
+
+    fn evaluate_histograms(
+        &mut self,
+        window: &Window<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Option<SampleValue>, QueryError> {
+        let resets = self.is_counter().then_some(&self.histogram_resets);
+        let Some(mut increase) = histogram_rate::increase(window, resets, notes) else {
+            return Ok(None);
         };
-        let mut factor = edges.factor(increase, self.is_counter().then_some(first));
-        if self.kind == Kind::Rate {
-            factor /= self.range_seconds;
-        }
-        Ok(Some(increase * factor))
+        let ([first_ms, .., last_ms], Some(first)) =
+            (window.histogram_times_ms, window.histograms.first())
+        else {
+            return Ok(None);
+        };
+        let edges = Edges::new(window, (*first_ms, *last_ms), window.histograms.len() - 1);
+        increase.scale(self.factor(&edges, increase.count, first.count));
+        Ok(Some(SampleValue::Histogram(Arc::new(increase))))
     }
 
     fn annotates(&self) -> bool {
@@ -134,6 +159,15 @@ struct Edges {
 }
 
 impl Edges {
+    fn new(window: &Window<'_>, (first_ms, last_ms): (i64, i64), gaps: usize) -> Self {
+        Edges {
+            to_start: seconds(first_ms.saturating_sub(window.start_ms)),
+            sampled: seconds(last_ms.saturating_sub(first_ms)),
+            to_end: seconds(window.end_ms.saturating_sub(last_ms)),
+            gaps: count(gaps),
+        }
+    }
+
     /// By how much the increase between the samples grows to the one of the window. A counter,
     /// whose first value is given, is not assumed to have been below zero.
     fn factor(&self, increase: f64, counter_first: Option<f64>) -> f64 {
@@ -165,19 +199,43 @@ impl Edges {
 }
 
 /// `irate` and `idelta`.
-pub(super) fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
+pub(super) struct OfLastTwo {
+    pub per_second: bool,
+}
+
+impl WindowFunction for OfLastTwo {
+    fn evaluate(&mut self, window: &Window<'_>) -> Result<Option<f64>, QueryError> {
+        Ok(instant(window, self.per_second))
+    }
+
+    fn evaluate_histograms(
+        &mut self,
+        window: &Window<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Option<SampleValue>, QueryError> {
+        Ok(histogram_rate::of_last_two(window, self.per_second, notes))
+    }
+}
+
+fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
     let (&[.., before_ms, last_ms], &[.., before, last]) = (window.times_ms, window.values) else {
         return None;
     };
     if last_ms == before_ms {
         return None;
     }
+    let elapsed_ms = last_ms.saturating_sub(before_ms);
+    Some(change(before, last, elapsed_ms, per_second))
+}
+
+/// From one float to the next; of a counter, and then per second, or of a gauge.
+pub(super) fn change(before: f64, last: f64, elapsed_ms: i64, per_second: bool) -> f64 {
     if !per_second {
-        return Some(last - before);
+        return last - before;
     }
     let is_reset = last < before;
     let increase = if is_reset { last } else { last - before };
-    Some(increase / seconds(last_ms.saturating_sub(before_ms)))
+    increase / seconds(elapsed_ms)
 }
 
 pub(super) fn seconds(ms: i64) -> f64 {

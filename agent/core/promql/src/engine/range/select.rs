@@ -1,13 +1,17 @@
 //! Range vectors out of the store and out of subqueries.
 
-use narthex_model::{Matcher, is_stale_nan};
+use std::sync::Arc;
+
+use narthex_model::histogram::CounterReset;
+use narthex_model::{Histogram, Matcher, is_stale_nan};
 use narthex_storage::{Column as Stored, Series};
 
-use super::{RangeSource, Samples};
+use super::{RangeSource, Samples, sizes};
 use crate::engine::error::QueryError;
 use crate::engine::operator::{SeriesInfo, Vector, exhausted};
 use crate::engine::query::Query;
-use crate::engine::selector::{histogram_error, select, series_infos};
+use crate::engine::selector::{select, series_infos};
+use crate::engine::statistics::{Reader, Use};
 use crate::engine::steps::{Shift, Steps};
 
 /// All samples that windows of `range_ms` at the steps look at.
@@ -17,6 +21,7 @@ pub(in crate::engine) fn stored_ranges<'q>(
     matchers: &[Matcher],
     shift: Shift,
     range_ms: i64,
+    wanted: Use,
 ) -> Result<Box<dyn RangeSource + 'q>, QueryError> {
     let after = shift.apply(steps.start_ms).saturating_sub(range_ms);
     let last = shift.apply(steps.last_ms());
@@ -29,6 +34,7 @@ pub(in crate::engine) fn stored_ranges<'q>(
         query,
         series: series_infos(&stored),
         stored: stored.into_iter(),
+        wanted,
     }))
 }
 
@@ -36,6 +42,7 @@ struct StoredRanges<'q> {
     query: &'q Query<'q>,
     series: Vec<SeriesInfo>,
     stored: std::vec::IntoIter<Box<dyn Series>>,
+    wanted: Use,
 }
 
 impl RangeSource for StoredRanges<'_> {
@@ -47,7 +54,8 @@ impl RangeSource for StoredRanges<'_> {
         let series = self.stored.next().ok_or_else(exhausted)?;
         self.query.check_canceled()?;
         samples.clear();
-        let (mut read, mut met_histogram) = (0, false);
+        let mut read = 0;
+        let mut reader = Reader::new(self.wanted);
         series.visit(&mut |stored| match stored {
             Stored::Floats {
                 timestamps_ms,
@@ -60,14 +68,18 @@ impl RangeSource for StoredRanges<'_> {
                     }
                 }
             }
-            Stored::Histograms { values, .. } => {
-                read += values.len();
-                met_histogram |= values.iter().any(|value| !is_stale_nan(value.sum));
+            Stored::Histograms {
+                timestamps_ms,
+                values,
+            } => {
+                read += sizes(values);
+                for (time_ms, histogram) in timestamps_ms.iter().zip(values) {
+                    if !is_stale_nan(histogram.sum) {
+                        samples.push_histogram(*time_ms, reader.read(histogram));
+                    }
+                }
             }
         })?;
-        if met_histogram {
-            return Err(histogram_error(&*series));
-        }
         self.query.budget.count_read(read);
         samples.account()
     }
@@ -100,11 +112,26 @@ impl RangeSource for SubqueryRanges<'_> {
         for (step, value) in column.iter() {
             samples.push(self.steps.time_ms(step), value);
         }
+        for (step, histogram) in column.histograms() {
+            samples.push_histogram(self.steps.time_ms(*step), without_reset_hint(histogram));
+        }
         samples.account()
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
         self.input.skip()
+    }
+}
+
+/// A subquery may pass over samples or give them several times, so what a sample says of the one
+/// before it holds no longer.
+fn without_reset_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
+    match histogram.counter_reset {
+        CounterReset::Unknown | CounterReset::Gauge => histogram.clone(),
+        CounterReset::Reset | CounterReset::NotReset => Arc::new(Histogram {
+            counter_reset: CounterReset::Unknown,
+            ..Histogram::clone(histogram)
+        }),
     }
 }
 

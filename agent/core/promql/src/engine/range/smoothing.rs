@@ -1,6 +1,8 @@
 //! `double_exponential_smoothing`: a weighted moving average that follows the trend.
 
-use super::{Window, WindowFunction};
+use narthex_model::SampleValue;
+
+use super::{Notes, Window, WindowFunction};
 use crate::engine::error::QueryError;
 use crate::engine::scalar::Scalar;
 
@@ -10,6 +12,17 @@ pub(super) struct Smoothing {
 }
 
 impl WindowFunction for Smoothing {
+    fn evaluate_histograms(
+        &mut self,
+        window: &Window<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Option<SampleValue>, QueryError> {
+        // Wrong factors are an error even where there is nothing to be smoothed.
+        factor("smoothing", self.smoothing.at(window.step))?;
+        factor("trend", self.trend.at(window.step))?;
+        self.evaluate_floats_among(window, notes)
+    }
+
     fn evaluate(&mut self, window: &Window<'_>) -> Result<Option<f64>, QueryError> {
         let smoothing = factor("smoothing", self.smoothing.at(window.step))?;
         let trend = factor("trend", self.trend.at(window.step))?;

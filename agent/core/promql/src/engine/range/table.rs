@@ -2,8 +2,9 @@
 
 use super::changes::Events;
 use super::extremes::{Extreme, Extremes, Want};
+use super::histogram_over_time::{self as histograms, Both};
 use super::quantiles::{QuantileOverTime, median_absolute_deviation};
-use super::rate::{self, Extrapolated, Kind, seconds};
+use super::rate::{Extrapolated, Kind, OfLastTwo, seconds};
 use super::regression::{deriv, predict_linear};
 use super::smoothing::Smoothing;
 use super::{Plain, Window, WindowFunction, over_time};
@@ -41,8 +42,8 @@ pub(in crate::engine) fn window_function<'q>(
         "rate" => extrapolated(Kind::Rate),
         "increase" => extrapolated(Kind::Increase),
         "delta" => extrapolated(Kind::Delta),
-        "irate" => plain(|w| rate::instant(w, true)),
-        "idelta" => plain(|w| rate::instant(w, false)),
+        "irate" => Box::new(OfLastTwo { per_second: true }),
+        "idelta" => Box::new(OfLastTwo { per_second: false }),
         "changes" => Box::new(Events::changes()),
         "resets" => Box::new(Events::resets()),
         "max_over_time" => extremes(Extreme::Max, Want::Value),
@@ -73,19 +74,29 @@ pub(in crate::engine) fn window_function<'q>(
 
 fn simple<'q>(name: &str) -> Option<Boxed<'q>> {
     Some(match name {
-        "sum_over_time" => plain(over_time::sum),
-        "avg_over_time" => plain(over_time::avg),
-        "count_over_time" => plain(over_time::samples),
+        "sum_over_time" => both(over_time::sum, histograms::sum),
+        "avg_over_time" => both(over_time::avg, histograms::avg),
+        "count_over_time" => both(over_time::samples, histograms::samples),
         "stddev_over_time" => plain(|w| over_time::variance(w).map(f64::sqrt)),
         "stdvar_over_time" => plain(over_time::variance),
         "mad_over_time" => plain(median_absolute_deviation),
-        "present_over_time" | "absent_over_time" => plain(|_| Some(1.0)),
-        "last_over_time" => plain(|w| w.values.last().copied()),
-        "first_over_time" => plain(|w| w.values.first().copied()),
-        "ts_of_last_over_time" => plain(|w| w.times_ms.last().copied().map(seconds)),
-        "ts_of_first_over_time" => plain(|w| w.times_ms.first().copied().map(seconds)),
+        "present_over_time" | "absent_over_time" => both(|_| Some(1.0), histograms::present),
+        "last_over_time" => both(|w| w.values.last().copied(), histograms::last),
+        "first_over_time" => both(|w| w.values.first().copied(), histograms::first),
+        "ts_of_last_over_time" => both(
+            |w| w.times_ms.last().copied().map(seconds),
+            histograms::last_time,
+        ),
+        "ts_of_first_over_time" => both(
+            |w| w.times_ms.first().copied().map(seconds),
+            histograms::first_time,
+        ),
         _ => return None,
     })
+}
+
+fn both<'q>(floats: fn(&Window<'_>) -> Option<f64>, histograms: histograms::Function) -> Boxed<'q> {
+    Box::new(Both { floats, histograms })
 }
 
 fn plain<'q>(f: impl FnMut(&Window<'_>) -> Option<f64> + 'q) -> Boxed<'q> {
