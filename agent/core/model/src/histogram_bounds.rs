@@ -6,6 +6,10 @@ use crate::Histogram;
 
 /// The growth from bucket to bucket for the schemas 1 to 8, as Prometheus's table of bounds has it:
 /// the first and the seventh differ from the exact value in the last digit.
+#[expect(
+    clippy::approx_constant,
+    reason = "the square root of two is one digit less here"
+)]
 const GROWTH: [f64; 8] = [
     1.414213562373095,
     1.189207115002721,

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{CancelReason, CancelToken, Histogram, Labels, STALE_NAN};
+use narthex_model::{CancelReason, CancelToken, Histogram, Labels, STALE_NAN, SampleValue};
 use narthex_promql::syntax::{ParserOptions, parse};
 use narthex_promql::{
     Engine, EngineOptions, QueryContext, QueryError, QueryOutput, QueryValue, RangeParams,
@@ -162,22 +162,6 @@ fn range_queries_give_points_at_the_steps() {
 fn what_is_missing_is_refused_by_name() {
     for (text, expected) in [
         (
-            "native",
-            "not supported: native histograms (series {__name__=\"native\"} has them)",
-        ),
-        (
-            "count(native)",
-            "not supported: native histograms (series {__name__=\"native\"} has them)",
-        ),
-        (
-            "rate(native[5m])",
-            "not supported: native histograms (series {__name__=\"native\"} has them)",
-        ),
-        (
-            "native[5m]",
-            "not supported: native histograms (series {__name__=\"native\"} has them)",
-        ),
-        (
             "rate(up[5m] anchored)",
             "not supported: the modifier anchored",
         ),
@@ -200,9 +184,35 @@ fn what_is_missing_is_refused_by_name() {
         assert!(matches!(error, QueryError::NotSupported(_)), "{text}");
         assert_eq!(error.to_string(), expected, "{text}");
     }
-    // Where no histogram would be looked at, nothing is refused.
-    assert!(instant("native offset 1h", 90_000).is_ok());
-    assert!(instant("timestamp(native)", 90_000).is_ok());
+}
+
+#[test]
+fn native_histograms_are_values() {
+    for (text, expected) in [
+        ("native", "{__name__=\"native\"} {count:0, sum:0}"),
+        ("count(native)", "{} 1"),
+        ("native offset 1h", ""),
+        ("timestamp(native)", "{} 90"),
+        ("abs(native)", ""),
+    ] {
+        let QueryValue::Vector(samples) = instant(text, 90_000).unwrap().value else {
+            panic!("{text}");
+        };
+        let shown: Vec<String> = samples
+            .iter()
+            .map(|sample| match &sample.value {
+                SampleValue::Float(value) => format!("{} {value}", sample.labels),
+                SampleValue::Histogram(value) => format!("{} {value}", sample.labels),
+            })
+            .collect();
+        assert_eq!(shown.join("\n"), expected, "{text}");
+    }
+    let QueryValue::Matrix(series) = instant("native[5m]", 90_000).unwrap().value else {
+        panic!("no matrix");
+    };
+    assert!(series[0].points.is_empty());
+    let (last_ms, _) = series[0].histograms.last().unwrap();
+    assert_eq!(*last_ms, 90_000);
 }
 
 #[test]
