@@ -4,13 +4,14 @@
 //! order in which they took effect. Until the log has the record nothing is changed; afterwards
 //! nothing can fail.
 
+mod judge;
+
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use narthex_catalogue::Catalogue;
-use narthex_model::sample::STALE_NAN_BITS;
-use narthex_model::{Histogram, SampleValue, is_stale_nan};
+use narthex_model::SampleValue;
 use narthex_storage::{AppendError, CommitError, CommitReport, Refused};
 
 use crate::counters::Tally;
@@ -18,17 +19,13 @@ use crate::exemplars::ExemplarFit;
 use crate::history::Slots;
 use crate::isolation::Commit;
 use crate::page::{Page, PageInner, page_of, slot_of};
-use crate::record::definitions::Definitions;
-use crate::record::floats::FloatWriter;
-use crate::record::others::{
-    LateEntry, encode_histogram, put_exemplar, put_histogram, put_late, put_metadata,
-};
+use crate::record::others::{put_exemplar, put_metadata};
 use crate::record::{self, put_section};
-use crate::side::{LateFit, same_histogram};
+use crate::side::LateFit;
 use crate::{Batch, Head, Log, LogError};
 
-/// Samples in the log after which a series gets a new key.
-const KEY_SAMPLES: u8 = 64;
+pub(crate) use judge::Scratch;
+use judge::{Bounds, Decision, View};
 
 /// How often a record is encoded anew because the log went on to another epoch.
 const ATTEMPTS: usize = 8;
@@ -64,33 +61,6 @@ impl Entry {
     }
 }
 
-/// What commits write with.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    floats: FloatWriter,
-    definitions: Definitions,
-    histograms: Vec<u8>,
-    last_histogram_id: u32,
-    late: Vec<u8>,
-    last_late_id: u32,
-    body: Vec<u8>,
-    record: Vec<u8>,
-    decisions: Vec<Decision>,
-    order: Vec<u32>,
-    epoch: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
-    Store,
-    /// The log has its value as the series' new key.
-    StoreKey,
-    Late,
-    /// It is there already.
-    Known,
-    Refuse(AppendError),
-}
-
 /// A page of the batch, and which part of the samples in order belongs to it.
 struct Touched<'a> {
     page: &'a Page,
@@ -98,40 +68,6 @@ struct Touched<'a> {
     /// The log has the definitions of all its series.
     all_defined: bool,
     key_runs: u32,
-}
-
-/// What of a series' state a sample is judged by: that of the page, and on from there that of the
-/// batch.
-struct View {
-    id: u32,
-    seen: bool,
-    last_ms: i64,
-    last_bits: u64,
-    is_histogram: bool,
-    /// The last sample, if it is a histogram of this batch.
-    last_histogram: Option<usize>,
-    birth: u8,
-    defined: bool,
-    keyed: bool,
-    key: u64,
-    key_age: u8,
-    /// Whether samples of this series are in the sections that are being written, by kind.
-    wrote: (bool, bool),
-}
-
-/// How the time of a sample fits.
-enum Place {
-    Later,
-    Same,
-    Late,
-    Refuse(AppendError),
-}
-
-/// The times that are judged by, the same for a whole commit.
-struct Bounds {
-    in_order_ms: i64,
-    window_ms: i64,
-    newest_ms: i64,
 }
 
 struct Committing<'a> {
@@ -180,65 +116,6 @@ pub(crate) fn commit(batch: &Batch<'_>, log: &dyn Log) -> Result<CommitReport, C
     }
     head.put_scratch(scratch);
     report
-}
-
-impl Bounds {
-    fn of(head: &Head) -> Self {
-        let newest_ms = head.newest_ms();
-        let half_range_ms = head.chunk_range_ms / 2;
-        Bounds {
-            in_order_ms: newest_ms
-                .saturating_sub(half_range_ms)
-                .max(head.min_valid_ms()),
-            window_ms: head.window_ms(),
-            newest_ms,
-        }
-    }
-
-    #[inline]
-    fn place(&self, view: &View, timestamp_ms: i64) -> Place {
-        if timestamp_ms >= self.in_order_ms {
-            if !view.seen || timestamp_ms > view.last_ms {
-                return Place::Later;
-            }
-            if timestamp_ms == view.last_ms {
-                return Place::Same;
-            }
-        }
-        if self.window_ms > 0 {
-            let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
-            return match timestamp_ms >= oldest_ms {
-                true => Place::Late,
-                false => Place::Refuse(AppendError::TooOld),
-            };
-        }
-        Place::Refuse(match timestamp_ms < self.in_order_ms {
-            true => AppendError::OutOfBounds,
-            false => AppendError::OutOfOrder,
-        })
-    }
-}
-
-impl View {
-    #[inline]
-    fn of(page: &PageInner, id: u32, same_epoch: bool, defined: bool) -> Self {
-        let slot = slot_of(id);
-        let hot = &page.hot[usize::from(slot)];
-        View {
-            id,
-            seen: hot.has_seen(),
-            last_ms: hot.last_ms(),
-            last_bits: hot.last_bits(),
-            is_histogram: hot.is_histogram(),
-            last_histogram: None,
-            birth: page.births[usize::from(slot)],
-            defined,
-            keyed: same_epoch && page.keyed.contains(slot),
-            key: page.keys[usize::from(slot)],
-            key_age: hot.key_age,
-            wrote: (false, false),
-        }
-    }
 }
 
 impl<'a> Committing<'a> {
@@ -458,201 +335,6 @@ impl PageInner {
         } else {
             hot.key_age = hot.key_age.saturating_add(1);
         }
-    }
-}
-
-impl Scratch {
-    fn begin(&mut self, samples: usize, epoch: u32) {
-        self.epoch = epoch;
-        self.floats.clear();
-        self.definitions = Definitions::default();
-        for body in [
-            &mut self.histograms,
-            &mut self.late,
-            &mut self.body,
-            &mut self.record,
-        ] {
-            body.clear();
-        }
-        self.last_histogram_id = 0;
-        self.last_late_id = 0;
-        self.decisions.clear();
-        self.decisions.resize(samples, Decision::Known);
-    }
-
-    /// Writes the sections that have something.
-    fn flush(&mut self) {
-        let Self {
-            floats,
-            definitions,
-            histograms,
-            late,
-            body,
-            record,
-            epoch,
-            ..
-        } = self;
-        definitions.take(body);
-        put_section(record, record::DEFINITIONS, body);
-        floats.take(*epoch, body);
-        put_section(record, record::FLOATS, body);
-        put_section(record, record::HISTOGRAMS, histograms);
-        put_section(record, record::LATE_FLOATS, late);
-        self.last_histogram_id = 0;
-        self.last_late_id = 0;
-    }
-
-    #[inline]
-    fn judge_float(
-        &mut self,
-        entry: &Entry,
-        view: &mut View,
-        bounds: &Bounds,
-        page: &PageInner,
-    ) -> Decision {
-        let bits = entry.bits;
-        match bounds.place(view, entry.timestamp_ms) {
-            Place::Later => self.write_float(entry, view),
-            Place::Same if view.is_histogram => {
-                let stale = bits == STALE_NAN_BITS && is_stale_nan(f64::from_bits(view.last_bits));
-                match stale {
-                    true => Decision::Known,
-                    false => Decision::Refuse(AppendError::DuplicateTimestamp),
-                }
-            }
-            Place::Same if bits == view.last_bits => Decision::Known,
-            Place::Same => Decision::Refuse(AppendError::DuplicateTimestamp),
-            Place::Late => {
-                let value = SampleValue::Float(f64::from_bits(bits));
-                let decision = judge_late(page, entry, &value);
-                if decision == Decision::Late {
-                    let entry = LateEntry {
-                        id: entry.id,
-                        birth: view.birth,
-                        timestamp_ms: entry.timestamp_ms,
-                        bits,
-                    };
-                    put_late(&mut self.late, &mut self.last_late_id, &entry);
-                }
-                decision
-            }
-            Place::Refuse(error) => Decision::Refuse(error),
-        }
-    }
-
-    /// Writes a float that is later than the last sample.
-    #[inline]
-    fn write_float(&mut self, entry: &Entry, view: &mut View) -> Decision {
-        let (id, time, bits) = (entry.id, entry.timestamp_ms, entry.bits);
-        if view.wrote.1 {
-            // Floats stand before histograms, so those that came before get a section of their own.
-            self.flush();
-            view.wrote = (false, false);
-        }
-        let repeats = view.seen && bits == view.last_bits && !view.is_histogram;
-        let mut decision = Decision::Store;
-        if bits == STALE_NAN_BITS {
-            self.floats.push_stale(id, time, view.birth);
-        } else if !view.keyed || view.key_age >= KEY_SAMPLES || (repeats && bits != view.key) {
-            self.floats.push_key(id, time, view.birth, bits);
-            (view.keyed, view.key, view.key_age) = (true, bits, 0);
-            decision = Decision::StoreKey;
-        } else if bits == view.key {
-            self.floats.push_equal(id, time, view.birth);
-        } else {
-            self.floats
-                .push_against(id, time, view.birth, bits, view.key);
-        }
-        if decision == Decision::Store {
-            view.key_age = view.key_age.saturating_add(1);
-        }
-        // A stale marker keeps a series of histograms one.
-        view.is_histogram &= bits == STALE_NAN_BITS;
-        view.seen = true;
-        view.last_ms = time;
-        view.last_bits = bits;
-        view.last_histogram = None;
-        view.wrote.0 = true;
-        decision
-    }
-
-    fn judge_histogram(
-        &mut self,
-        entry: &Entry,
-        view: &mut View,
-        bounds: &Bounds,
-        page: &PageInner,
-        all: &[Arc<Histogram>],
-    ) -> Decision {
-        let Some(histogram) = all.get(entry.bits as usize) else {
-            return Decision::Refuse(AppendError::InvalidHistogram("it is missing"));
-        };
-        let place = bounds.place(view, entry.timestamp_ms);
-        let late = matches!(place, Place::Late);
-        match place {
-            Place::Later => {}
-            Place::Same => {
-                return match view.has_last(histogram, page, all) {
-                    true => Decision::Known,
-                    false => Decision::Refuse(AppendError::DuplicateTimestamp),
-                };
-            }
-            Place::Late => {
-                let value = SampleValue::Histogram(histogram.clone());
-                let decision = judge_late(page, entry, &value);
-                if decision != Decision::Late {
-                    return decision;
-                }
-            }
-            Place::Refuse(error) => return Decision::Refuse(error),
-        }
-        let Some((encoding, bytes)) = encode_histogram(entry.timestamp_ms, histogram) else {
-            let reason = "its spans and buckets contradict each other";
-            return Decision::Refuse(AppendError::InvalidHistogram(reason));
-        };
-        let series = (entry.id, view.birth);
-        let (body, previous) = (&mut self.histograms, &mut self.last_histogram_id);
-        put_histogram(body, previous, series, late, (encoding, &bytes));
-        if late {
-            return Decision::Late;
-        }
-        view.seen = true;
-        view.is_histogram = true;
-        view.last_ms = entry.timestamp_ms;
-        view.last_bits = histogram.sum.to_bits();
-        view.last_histogram = Some(entry.bits as usize);
-        view.wrote.1 = true;
-        Decision::Store
-    }
-}
-
-impl View {
-    /// Whether the last sample is this histogram.
-    fn has_last(&self, histogram: &Histogram, page: &PageInner, all: &[Arc<Histogram>]) -> bool {
-        if !self.is_histogram {
-            return false;
-        }
-        if let Some(last) = self.last_histogram {
-            return all
-                .get(last)
-                .is_some_and(|last| same_histogram(last, histogram));
-        }
-        if self.wrote.0 {
-            // The batch has written a stale marker.
-            return is_stale_nan(histogram.sum);
-        }
-        let side = page.side(slot_of(self.id));
-        let last = side.and_then(|side| side.last_histogram.as_deref());
-        last.is_some_and(|last| same_histogram(last, histogram))
-    }
-}
-
-fn judge_late(page: &PageInner, entry: &Entry, value: &SampleValue) -> Decision {
-    let side = page.side(slot_of(entry.id));
-    match side.map(|side| side.late.fit(entry.timestamp_ms, value)) {
-        None | Some(LateFit::At(_)) => Decision::Late,
-        Some(LateFit::Known) => Decision::Known,
-        Some(LateFit::Duplicate) => Decision::Refuse(AppendError::DuplicateTimestamp),
     }
 }
 

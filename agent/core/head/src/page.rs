@@ -4,10 +4,12 @@
 //! and the line knows the last of them. A series has one open chunk at most, of floats or of
 //! histograms; what came late lies apart.
 
+mod raw;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use narthex_chunk::{Encoding, sample_count};
+use narthex_chunk::Encoding;
 use narthex_model::histogram::CounterReset;
 use narthex_model::sample::STALE_NAN_BITS;
 use narthex_model::{Histogram, SampleValue};
@@ -18,6 +20,8 @@ use crate::history::{History, Slots};
 use crate::hot::Hot;
 use crate::sealed::{END_OF_LIST, Place, SealedChunks, SealedEntry};
 use crate::side::{LateChunk, LateFit, OpenHistograms, Side, stale_histogram};
+
+pub(crate) use raw::Raw;
 
 /// Series of a page.
 pub(crate) const PAGE: usize = 256;
@@ -126,21 +130,6 @@ impl Default for Page {
             }),
         }
     }
-}
-
-/// A series' chunks as a reader takes them along.
-#[derive(Debug, Default)]
-pub(crate) struct Raw {
-    /// Newest first. Without what came late.
-    pub(crate) chunks: Vec<SealedEntry>,
-    /// So many samples at the end of `chunks` are not to be seen.
-    pub(crate) hidden: usize,
-    /// In the order they came, each with the time from which on its samples are to be seen.
-    pub(crate) late_chunks: Vec<(SealedEntry, i64)>,
-    pub(crate) late_samples: Vec<(i64, SampleValue)>,
-    /// One late sample each of these times, the last that came, is not to be seen.
-    pub(crate) hidden_late: Vec<i64>,
-    pub(crate) deleted: Vec<(i64, i64)>,
 }
 
 impl PageInner {
@@ -411,51 +400,6 @@ impl PageInner {
             && self.side(slot).is_none_or(|side| side.late.is_empty())
     }
 
-    /// What a reader with this range takes along who has seen the commits up to this one.
-    pub(crate) fn raw(&self, slot: u8, seen: u64, start_ms: i64, end_ms: i64) -> Raw {
-        let mut raw = Raw {
-            hidden: self.history.hidden(seen, slot),
-            hidden_late: self.history.hidden_late(seen, slot),
-            ..Raw::default()
-        };
-        let open = self.open_times_ms(slot);
-        let open_counts =
-            raw.hidden > 0 || open.is_some_and(|open| open.1 >= start_ms && open.0 <= end_ms);
-        if open_counts {
-            let open = self.open_floats(slot);
-            raw.chunks
-                .extend(open.or_else(|| self.open_histograms(slot)));
-        }
-        let mut hidden_left = raw.hidden.saturating_sub(count_in(&raw.chunks));
-        for entry in self.sealed.iter(self.hot[usize::from(slot)].sealed) {
-            if hidden_left > 0 {
-                hidden_left = hidden_left.saturating_sub(count_in(std::slice::from_ref(&entry)));
-                raw.chunks.push(entry);
-            } else if entry.end_ms < start_ms {
-                break;
-            } else if entry.start_ms <= end_ms {
-                raw.chunks.push(entry);
-            }
-        }
-        if let Some(side) = self.side(slot) {
-            self.take_side(side, start_ms, end_ms, &mut raw);
-        }
-        raw
-    }
-
-    fn take_side(&self, side: &Side, start_ms: i64, end_ms: i64, raw: &mut Raw) {
-        raw.deleted.clone_from(&side.deleted);
-        for chunk in &side.late.chunks {
-            let entries = self.sealed.iter(chunk.list);
-            let hits = entries.filter(|entry| entry.end_ms >= start_ms && entry.start_ms <= end_ms);
-            raw.late_chunks
-                .extend(hits.map(|entry| (entry, chunk.from_ms)));
-        }
-        let buffer = side.late.buffer.iter();
-        let hits = buffer.filter(|(time, _)| (start_ms..=end_ms).contains(time));
-        raw.late_samples.extend(hits.cloned());
-    }
-
     /// Chunks of a series, the open one and the late ones too.
     pub(crate) fn chunk_count(&self, slot: u8) -> u64 {
         let hot = &self.hot[usize::from(slot)];
@@ -569,15 +513,4 @@ pub(crate) fn join(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64,
         (Some(a), Some(b)) => Some(cover(a, b)),
         (a, b) => a.or(b),
     }
-}
-
-/// Samples of the chunks in memory; others are not counted.
-fn count_in(entries: &[SealedEntry]) -> usize {
-    let counts = entries.iter().map(|entry| match &entry.place {
-        Place::Memory(bytes) => Encoding::from_code(entry.encoding)
-            .and_then(|encoding| sample_count(encoding, bytes))
-            .unwrap_or(0),
-        Place::File(_) => 0,
-    });
-    counts.sum()
 }
