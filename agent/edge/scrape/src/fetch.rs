@@ -1,41 +1,56 @@
-//! Asking a target for its page: headers, decompression, the limit on its size.
+//! Asking a target for its page: what is offered to it, and what its answer's head means.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
-use flate2::write::MultiGzDecoder;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
+};
+use hyper::{HeaderMap, StatusCode};
 use narthex_exposition::Format;
-use narthex_http_client::{Client, Request, Response};
+use narthex_http_client::{Client, Request};
+use tokio::time::Instant;
 
+use crate::body::Body;
 use crate::config::{JobConfig, ScrapeProtocol};
+use crate::direct::{self, Ask, Kept};
 use crate::error::ScrapeError;
 use crate::ingest::Answer;
 
 /// Where the configuration sets no limit, so that no target can take all memory.
 const DEFAULT_BODY_LIMIT_BYTES: u64 = 256 << 20;
 
+const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+
 /// What stays the same for all requests of a job.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     pub client: Client,
-    accept: String,
-    accept_encoding: &'static str,
-    user_agent: String,
+    /// But for the timeout.
+    headers: HeaderMap,
     body_limit_bytes: u64,
     fallback: Option<ScrapeProtocol>,
 }
 
 impl Fetcher {
-    pub(crate) fn new(client: Client, job: &JobConfig, user_agent: String) -> Self {
+    pub(crate) fn new(client: Client, job: &JobConfig, user_agent: &str) -> Self {
+        let encoding = match job.enable_compression {
+            true => "gzip",
+            false => "identity",
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (ACCEPT, accept(&job.scrape_protocols).as_str()),
+            (ACCEPT_ENCODING, encoding),
+            (USER_AGENT, user_agent),
+        ] {
+            // All of them are plain text; what isn't could not be sent.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
         Fetcher {
             client,
-            accept: accept(&job.scrape_protocols),
-            accept_encoding: if job.enable_compression {
-                "gzip"
-            } else {
-                "identity"
-            },
-            user_agent,
+            headers,
             body_limit_bytes: match job.limits.body_size_bytes {
                 0 => DEFAULT_BODY_LIMIT_BYTES,
                 limit => limit,
@@ -50,100 +65,104 @@ impl Fetcher {
         url: &str,
         timeout: Duration,
         size_hint_bytes: usize,
+        kept: &mut Option<Kept>,
     ) -> Result<Answer, ScrapeError> {
-        let timeout_seconds = timeout.as_secs_f64().to_string();
-        let headers = [
-            ("Accept", self.accept.as_str()),
-            ("Accept-Encoding", self.accept_encoding),
-            ("User-Agent", self.user_agent.as_str()),
-            (
-                "X-Prometheus-Scrape-Timeout-Seconds",
-                timeout_seconds.as_str(),
-            ),
-        ];
+        let deadline = Instant::now() + timeout;
+        if let Some(uri) = direct::target(url).filter(|_| direct::serves(self.client.config())) {
+            let ask = Ask {
+                uri: &uri,
+                headers: self.headers(timeout),
+                timeout,
+                deadline,
+                size_hint_bytes,
+                follow_redirects: self.client.config().follow_redirects,
+            };
+            if let Some(answer) = self.fetch_directly(&ask, kept).await? {
+                return Ok(answer);
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.fetch_by_client(url, left, size_hint_bytes).await
+    }
+
+    /// None: the target redirects, which is left to the client.
+    async fn fetch_directly(
+        &self,
+        ask: &Ask<'_>,
+        kept: &mut Option<Kept>,
+    ) -> Result<Option<Answer>, ScrapeError> {
+        let text = |head: &hyper::Response<()>, name| {
+            let value = head.headers().get(name);
+            let text = value.and_then(|value| value.to_str().ok());
+            text.unwrap_or_default().to_owned()
+        };
+        let begin = |head: &hyper::Response<()>| {
+            let status = head.status();
+            if status != StatusCode::OK {
+                let reason = status.canonical_reason().unwrap_or_default();
+                let text = format!("{} {reason}", status.as_u16());
+                return Err(ScrapeError::Status(text.trim_end().to_owned()));
+            }
+            self.begin(
+                &text(head, CONTENT_TYPE),
+                &text(head, CONTENT_ENCODING),
+                ask.size_hint_bytes,
+            )
+        };
+        let page = direct::get(ask, kept, begin).await?;
+        Ok(page.map(|(format, body)| Answer::Page { format, body }))
+    }
+
+    async fn fetch_by_client(
+        &self,
+        url: &str,
+        timeout: Duration,
+        size_hint_bytes: usize,
+    ) -> Result<Answer, ScrapeError> {
+        let headers = self.headers(timeout);
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
         let request = Request {
             url,
             headers: &headers,
             timeout,
         };
-        let response = self.client.get(&request).await?;
+        let mut response = self.client.get(&request).await?;
         if response.status() != 200 {
             return Err(ScrapeError::Status(response.status_text()));
         }
-        let format = format_of(response.header("content-type").unwrap_or(""), self.fallback)?;
-        let body = self.body(response, size_hint_bytes).await?;
+        let (format, mut body) = self.begin(
+            response.header("content-type").unwrap_or(""),
+            response.header("content-encoding").unwrap_or(""),
+            size_hint_bytes,
+        )?;
+        while let Some(piece) = response.chunk().await? {
+            body.add(&piece)?;
+        }
+        let body = body.finish()?;
         Ok(Answer::Page { format, body })
     }
 
-    async fn body(
+    fn begin(
         &self,
-        mut response: Response,
+        content_type: &str,
+        encoding: &str,
         size_hint_bytes: usize,
-    ) -> Result<Vec<u8>, ScrapeError> {
-        let encoding = response.header("content-encoding").unwrap_or("");
-        let zipped = encoding.trim().eq_ignore_ascii_case("gzip");
-        let page = Bounded {
-            bytes: Vec::with_capacity(size_hint_bytes),
-            limit_bytes: self.body_limit_bytes,
-            exceeded: false,
-        };
-        if !zipped {
-            let mut page = page;
-            while let Some(chunk) = response.chunk().await? {
-                if page.write_all(&chunk).is_err() {
-                    return Err(page.limit_error());
-                }
-            }
-            return Ok(page.bytes);
-        }
-        let mut decoder = MultiGzDecoder::new(page);
-        while let Some(chunk) = response.chunk().await? {
-            if let Err(error) = decoder.write_all(&chunk) {
-                return Err(gzip_error(decoder.get_ref(), &error));
-            }
-        }
-        match decoder.try_finish() {
-            Ok(()) => Ok(std::mem::take(&mut decoder.get_mut().bytes)),
-            Err(error) => Err(gzip_error(decoder.get_ref(), &error)),
-        }
-    }
-}
-
-fn gzip_error(page: &Bounded, error: &io::Error) -> ScrapeError {
-    if page.exceeded {
-        page.limit_error()
-    } else {
-        ScrapeError::Gzip(error.to_string())
-    }
-}
-
-/// A buffer that refuses to reach its limit.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit_bytes: u64,
-    exceeded: bool,
-}
-
-impl Bounded {
-    fn limit_error(&self) -> ScrapeError {
-        ScrapeError::BodySizeLimit {
-            limit_bytes: self.limit_bytes,
-        }
-    }
-}
-
-impl Write for Bounded {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        if (self.bytes.len() + piece.len()) as u64 >= self.limit_bytes {
-            self.exceeded = true;
-            return Err(io::Error::other("body size limit exceeded"));
-        }
-        self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
+    ) -> Result<(Format, Body), ScrapeError> {
+        let format = format_of(content_type, self.fallback)?;
+        let body = Body::new(encoding, size_hint_bytes, self.body_limit_bytes);
+        Ok((format, body))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn headers(&self, timeout: Duration) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let seconds = timeout.as_secs_f64().to_string();
+        if let Ok(seconds) = HeaderValue::from_str(&seconds) {
+            headers.insert(TIMEOUT_HEADER, seconds);
+        }
+        headers
     }
 }
 

@@ -10,8 +10,10 @@
 //! stale; when a target goes, its series end. Knows nothing of how targets are found, how samples
 //! are stored, or of YAML.
 
+mod body;
 mod cache;
 pub mod config;
+mod direct;
 mod error;
 mod fetch;
 mod ingest;

@@ -224,7 +224,7 @@ impl Manager {
         };
         match client {
             Ok(client) => {
-                let fetcher = Fetcher::new(client, &job, self.options.user_agent.clone());
+                let fetcher = Fetcher::new(client, &job, &self.options.user_agent);
                 Ok((job, fetcher))
             }
             Err(error) => {

@@ -12,6 +12,7 @@ use narthex_storage::Appendable;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::direct::Kept;
 use crate::error::ScrapeError;
 use crate::fetch::Fetcher;
 use crate::ingest::{Answer, Batch, Counts, ExtraReport, Memory, Report, Rules};
@@ -95,6 +96,8 @@ pub(crate) struct Loop {
     schedule: Schedule,
     last_start: Option<Instant>,
     body_size_bytes: usize,
+    /// The connection to the target.
+    kept: Option<Kept>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,6 +133,7 @@ impl Handle {
             memory: Memory::default(),
             last_start: None,
             body_size_bytes: 0,
+            kept: None,
         };
         Handle {
             settings,
@@ -296,10 +300,12 @@ impl Loop {
         let time_ms = self
             .schedule
             .timestamp(tick_ms, started_ms, settings.timestamp_tolerance_ms);
+        // On the heap, so that it takes no room while the loop waits.
+        let asked = Box::pin(ask(&settings, self.body_size_bytes, &mut self.kept));
         let answer = tokio::select! {
             biased;
             () = told_to_end(self.directives.clone()) => return None,
-            answer = ask(&settings, self.body_size_bytes) => answer,
+            answer = asked => answer,
         };
         let result = off_the_async_threads(size_of(&answer), || {
             self.store_answer(&settings, answer, time_ms, started)
@@ -442,10 +448,17 @@ async fn told_to_end(mut directives: watch::Receiver<Directive>) {
     }
 }
 
-async fn ask(settings: &Settings, size_hint_bytes: usize) -> Result<Answer, ScrapeError> {
+async fn ask(
+    settings: &Settings,
+    size_hint_bytes: usize,
+    kept: &mut Option<Kept>,
+) -> Result<Answer, ScrapeError> {
     let timeout = Duration::from_millis(settings.timeout_ms);
     match &settings.source {
-        Source::Http(fetcher) => fetcher.fetch(&settings.url, timeout, size_hint_bytes).await,
+        Source::Http(fetcher) => {
+            let fetched = fetcher.fetch(&settings.url, timeout, size_hint_bytes, kept);
+            fetched.await
+        }
         Source::Exporter(exporter) => {
             match tokio::time::timeout(timeout, exporter.collect()).await {
                 Ok(families) => Ok(Answer::Families(families?)),

@@ -515,6 +515,38 @@ async fn another_path_of_the_same_target_continues_its_series() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_followed_unless_that_is_forbidden() {
+    let fine = || async { ([("content-type", "text/plain")], "fine 1") };
+    let moved = || async { axum::response::Redirect::permanent("/fine") };
+    let server = Router::new()
+        .route("/fine", get(fine))
+        .route("/metrics", get(moved));
+    let address = serve(server).await;
+    let forbidden = JobConfig {
+        http: HttpClientConfig {
+            follow_redirects: false,
+            ..HttpClientConfig::default()
+        },
+        ..quick("forbidden")
+    };
+    let world = World::new(vec![quick("followed"), forbidden]);
+    for (job, error) in [
+        ("followed", ""),
+        (
+            "forbidden",
+            "server returned HTTP status 308 Permanent Redirect",
+        ),
+    ] {
+        world.manager.set_targets(job, group(&[&address]));
+        let target = eventually(job, || {
+            world.target(job).filter(|t| t.health != Health::Unknown)
+        });
+        assert_eq!(target.await.last_error, error);
+    }
+    world.manager.shutdown().await;
+}
+
+#[tokio::test]
 async fn dropped_targets_and_too_many_are_shown() {
     let drop = RelabelRule {
         source_labels: vec!["__address__".into()],

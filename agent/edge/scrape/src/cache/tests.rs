@@ -1,3 +1,5 @@
+//! Pages of numbers, and sets of numbers as what they should come to.
+
 use std::collections::BTreeSet;
 
 use super::*;
