@@ -1,5 +1,6 @@
 //! The log as commits see it: failures are counted, told once, and end when there is room again.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,6 +35,8 @@ impl CommitLog {
                 }
             }
             Err(LogError::Stale(_)) => {}
+            // The log is closed, which is no failure of it.
+            Err(LogError::Io(error)) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
                 self.metrics.wal_writes_failed.inc();
                 self.metrics.wal_failing.set(1);

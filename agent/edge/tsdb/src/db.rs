@@ -42,6 +42,7 @@ pub struct Db {
     log: CommitLog,
     chunks: Arc<HeadChunks>,
     blocks: Blocks,
+    block_metrics: narthex_blocks::Metrics,
     metrics: Arc<Metrics>,
     config: Config,
     disk: Arc<dyn Disk>,

@@ -46,7 +46,7 @@ pub(super) fn open(
     let blocks = Blocks::open(
         &config.path,
         narthex_blocks::Options::default(),
-        block_metrics,
+        block_metrics.clone(),
     )?;
     let chunks = HeadChunks::open(&config.path.join(head_chunks::FOLDER), disk.clone())
         .map_err(OpenError::Log)?
@@ -78,6 +78,7 @@ pub(super) fn open(
         log: CommitLog::new(log, metrics.clone()),
         chunks,
         blocks,
+        block_metrics,
         metrics,
         disk,
         limits: Mutex::default(),
@@ -184,8 +185,10 @@ impl Db {
             Ok(None) => {}
             Ok(Some(aside)) => tracing::info!(
                 folder = %aside.display(),
-                "what was taken over is set aside; to go back, seal this store, stop it, and move \
-                 the folders from there into the data folder only if their samples are wanted again"
+                "what was taken over is set aside, and may be deleted once it is sure that it is not \
+                 needed; to go back to the program that wrote it with all samples, seal the store \
+                 (`narthex tsdb seal`), to go back without those since now, stop it and move the \
+                 folders from there into the data folder"
             ),
             Err(error) => tracing::error!(
                 %error,

@@ -226,6 +226,7 @@ impl Db {
                 tracing::info!(border_ms, chunks = truncated.chunks, "truncated the head");
                 Some(())
             }
+            Err(_) if self.is_closed() => None,
             Err(error) => {
                 self.metrics.truncations_failed.inc();
                 tracing::error!(%error, "truncating the head failed; it is tried again");
@@ -251,6 +252,7 @@ impl Db {
     }
 
     fn compact_blocks(&self) -> Result<(), Error> {
+        self.block_metrics.compactions_triggered.inc();
         let longest_ms = max_block_ms(BLOCK_RANGE_MS, self.limits().time_ms);
         let ranges_ms = block_ranges_ms(BLOCK_RANGE_MS, longest_ms);
         for compacted in self.blocks.compact(&ranges_ms, &|| self.pace())? {
@@ -308,7 +310,7 @@ impl Db {
                 let size_bytes = upkeep.current.size_bytes;
                 tracing::info!(size_bytes, seconds, "wrote a snapshot of the head");
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Err(_) if self.is_closed() => {
                 tracing::info!("the store is being closed, so no snapshot of the head was written");
             }
             Err(error) => {
@@ -388,7 +390,6 @@ struct Stoppable<'a> {
 impl io::Write for Stoppable<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.db.is_closed() {
-            // `Interrupted` would be tried again by the standard library.
             return Err(io::Error::other("the store is being closed"));
         }
         self.writer.write(bytes)

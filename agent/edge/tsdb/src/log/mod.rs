@@ -141,7 +141,8 @@ impl Log {
         }
         let mut tail = self.tail();
         if tail.closed {
-            return Err(LogError::Io(io::Error::other("the store is closed")));
+            let closed = io::Error::new(io::ErrorKind::NotConnected, "the store is closed");
+            return Err(LogError::Io(closed));
         }
         if tail.current.number != number {
             return Err(LogError::Stale(epoch_of(tail.current.number)));

@@ -262,7 +262,10 @@ impl Run {
             samples.retain(|time_ms, _| (start_ms..=end_ms).contains(time_ms));
             labels.get("n") != Some("1") && !samples.is_empty()
         });
-        assert_same(&content_in(&self.db, &matchers, start_ms, end_ms), &expected);
+        assert_same(
+            &content_in(&self.db, &matchers, start_ms, end_ms),
+            &expected,
+        );
     }
 }
 
