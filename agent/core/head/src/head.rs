@@ -57,6 +57,8 @@ pub struct Head {
     garbage: Mutex<Garbage>,
     window_ms: AtomicI64,
     min_valid_ms: AtomicI64,
+    /// What `min_valid_ms` will be at the end of a replay.
+    replayed_border_ms: AtomicI64,
     oldest_ms: AtomicI64,
     /// Of the samples that came since the last look at all series.
     oldest_since_ms: AtomicI64,
@@ -85,6 +87,7 @@ impl Head {
             garbage: Mutex::default(),
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             min_valid_ms: AtomicI64::new(i64::MIN),
+            replayed_border_ms: AtomicI64::new(i64::MIN),
             oldest_ms: AtomicI64::new(i64::MAX),
             oldest_since_ms: AtomicI64::new(i64::MAX),
             newest_ms: AtomicI64::new(i64::MIN),
@@ -191,6 +194,15 @@ impl Head {
 
     pub(crate) fn raise_min_valid(&self, border_ms: i64) {
         self.min_valid_ms.fetch_max(border_ms, Ordering::AcqRel);
+    }
+
+    pub(crate) fn note_replayed_border(&self, border_ms: i64) {
+        self.replayed_border_ms
+            .fetch_max(border_ms, Ordering::AcqRel);
+    }
+
+    pub(crate) fn raise_to_replayed_border(&self) {
+        self.raise_min_valid(self.replayed_border_ms.load(Ordering::Acquire));
     }
 
     pub(crate) fn raise_newest(&self, newest_ms: i64) {

@@ -90,6 +90,7 @@ impl Head {
 
     /// To be called once, after the last record and before the first batch.
     pub fn finish_replay(&self) -> ReplayEnd {
+        self.raise_to_replayed_border();
         let catalogue = self.catalogue();
         let all = catalogue.matching(&[], &CancelToken::default());
         let ids = all.unwrap_or_default();
@@ -329,8 +330,9 @@ impl Worker<'_> {
 
     fn truncation(&mut self, mut body: Reader<'_>) -> Result<(), DamagedRecord> {
         let border_ms = body.signed()?;
-        // Whoever comes first raises it; the others' samples from before are then passed over.
-        self.head.raise_min_valid(border_ms);
+        // It counts from the end of the replay: other workers may be behind, and are to find what
+        // was there before.
+        self.head.note_replayed_border(border_ms);
         let Some(number) = body.varint()?.checked_sub(1) else {
             return Ok(());
         };
