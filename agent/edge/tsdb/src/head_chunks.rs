@@ -197,13 +197,16 @@ impl HeadChunks {
         writer.current.as_mut().ok_or_else(none)
     }
 
-    /// The bytes of the frame at this place and of what follows it.
+    /// The bytes of the frame at this place, whatever they are.
     fn with_frame<R>(&self, at: ChunkRef, read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let offset = at.offset as usize;
-        if let Some(map) = self.map(at.file)
-            && let Some(bytes) = map.get(offset..).filter(|bytes| !bytes.is_empty())
+        let mapped = self.map(at.file);
+        // The file may have grown since it was mapped, in the middle of a frame even.
+        if let Some(frame) = mapped
+            .as_ref()
+            .and_then(|map| first_frame(map.get(offset..)?))
         {
-            return Ok(read(bytes));
+            return Ok(read(frame));
         }
         if let Some(frame) = self.waiting_frame(at) {
             return Ok(read(&frame));
@@ -213,7 +216,8 @@ impl HeadChunks {
         map.read_scattered();
         let map = Arc::new(map);
         self.maps_mut().insert(at.file, map.clone());
-        Ok(read(map.get(offset..).unwrap_or_default()))
+        let frame = map.get(offset..).and_then(first_frame);
+        Ok(read(frame.unwrap_or_default()))
     }
 
     fn report(&self, at: ChunkRef, reason: &str) {
@@ -237,7 +241,8 @@ impl HeadChunks {
         let current = writer.current.as_ref()?;
         let offset = u64::from(at.offset).checked_sub(current.written)?;
         let waiting = current.buffer.get(usize::try_from(offset).ok()?..)?;
-        (current.number == at.file).then(|| first_frame(waiting).to_vec())
+        let frame = first_frame(waiting).filter(|_| current.number == at.file);
+        frame.map(<[u8]>::to_vec)
     }
 
     fn map(&self, number: u32) -> Option<Arc<MappedFile>> {
@@ -303,13 +308,10 @@ fn write_chunk(out: &mut Vec<u8>, at: ChunkRef, chunk: &SealedChunk<'_>) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
-/// The bytes up to the end of the first frame, or all if it is not whole.
-fn first_frame(bytes: &[u8]) -> &[u8] {
-    let length = bytes
-        .first_chunk()
-        .map_or(0, |four| u32::from_le_bytes(*four));
-    let end = FRAME_HEADER_BYTES + CHECKSUM_BYTES + length as usize;
-    bytes.get(..end).unwrap_or(bytes)
+/// The frame that these bytes begin with, if they reach to its end.
+fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+    bytes.get(..length.checked_add(FRAME_HEADER_BYTES + CHECKSUM_BYTES)?)
 }
 
 /// The chunk whose frame these bytes begin with, if it is whole.
@@ -411,6 +413,32 @@ mod tests {
         assert_eq!(list(folder.path()).unwrap(), [newest]);
         assert_eq!(read(&chunks, places[0]), None);
         assert_eq!(chunks.add(&chunk(1, &[])).unwrap().file, newest + 1);
+    }
+
+    #[test]
+    fn a_file_that_was_mapped_in_the_middle_of_a_write_is_mapped_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let chunks = HeadChunks::open(folder.path(), Arc::new(RealDisk)).unwrap();
+        let first = chunks.add(&chunk(1, b"first")).unwrap();
+        chunks.sync().unwrap();
+        let mut next = Vec::new();
+        let at = ChunkRef {
+            file: first.file,
+            offset: fs::metadata(file_path(folder.path(), 1)).unwrap().len() as u32,
+        };
+        write_chunk(&mut next, at, &chunk(2, b"second"));
+        for part in [1, 4, 10, FRAME_HEADER_BYTES, next.len() - 1] {
+            chunks.maps_mut().clear();
+            let file = RealDisk.open(&file_path(folder.path(), 1)).unwrap();
+            file.write_at(&next[..part], u64::from(at.offset)).unwrap();
+            assert_eq!(read(&chunks, first), Some(b"first".to_vec()));
+            if part == next.len() - 1 {
+                assert_eq!(chunks.add(&chunk(2, b"second")).unwrap(), at);
+                assert_eq!(read(&chunks, at), Some(b"second".to_vec()));
+                chunks.sync().unwrap();
+                assert_eq!(read(&chunks, at), Some(b"second".to_vec()));
+            }
+        }
     }
 
     #[test]

@@ -87,6 +87,12 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 impl Replay<'_> {
     pub(crate) fn run(&self) -> Result<Restored, OpenError> {
         let files = files::list(self.folder, self.disk).map_err(OpenError::Log)?;
+        for path in &files.foreign {
+            tracing::warn!(
+                file = %path.display(),
+                "a file that is none of the log's lies in its folder and is left alone"
+            );
+        }
         let mut report = Report::default();
         let head = Arc::new(self.snapshot(&files.snapshots, &mut report)?);
         if let Some(end_ms) = self.blocks_end_ms

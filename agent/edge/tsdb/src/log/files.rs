@@ -19,6 +19,8 @@ pub(crate) struct LogFiles {
     pub(crate) snapshots: Vec<u64>,
     /// Ascending.
     pub(crate) segments: Vec<u64>,
+    /// What is none of the log's.
+    pub(crate) foreign: Vec<PathBuf>,
 }
 
 pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
@@ -43,10 +45,7 @@ pub(crate) fn list(folder: &Path, disk: &dyn Disk) -> io::Result<LogFiles> {
         } else if let Some(number) = number_in(&name, segment_name) {
             files.segments.push(number);
         } else if name != DAMAGED_FOLDER {
-            tracing::warn!(
-                file = %path.display(),
-                "a file that is none of the log's lies in its folder and is left alone"
-            );
+            files.foreign.push(path);
         }
     }
     files.snapshots.sort_unstable();
