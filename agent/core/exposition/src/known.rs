@@ -226,17 +226,30 @@ mod tests {
                         b 1 12\nb {} 2\na_bucket{le=\"1\"} 1e-3";
     const OPENMETRICS: &str = "# TYPE a histogram\n# UNIT a \n# HELP a x\n\
                                a_bucket{le=\"1\"} 5 # {t=\"u\"} 0.5\na_bucket{le=\"2\"} 5 1.5\n\
-                               a_sum -Inf\n# TYPE b unknown\nb{le=\"1\"} 1\n# EOF\n";
+                               a_bucket{le=\"3\"} 5 2\na_sum -Inf\n# TYPE b unknown\nb{le=\"1\"} 1\n# EOF\n";
 
     #[test]
     fn a_body_read_again_is_read_the_same() {
-        // All but `# EOF`, and in OpenMetrics but the exemplar and the timestamp.
+        // All but `# EOF`, and in OpenMetrics but the exemplar and the timestamps.
         for (format, body, hits) in [
             (Format::Text, TEXT, 10),
             (Format::OpenMetrics, OPENMETRICS, 6),
         ] {
             let found = agrees(format, body.as_bytes(), body.as_bytes()).unwrap();
             assert_eq!(found, hits, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_go_on_or_lack_their_end_are_read_with_care() {
+        for (format, first, second) in [
+            (Format::Text, "# HELP a x", "# HELP a xyz\na 1"),
+            (Format::Text, "a 1", "a 1 2 3"),
+            (Format::Text, "a 1", "a {b=\"c\"} 1"),
+            (Format::OpenMetrics, "a 1\n# EOF\n", "a 1"),
+            (Format::OpenMetrics, "a 1\n# EOF\n", "# EOF\na 1\n"),
+        ] {
+            agrees(format, first.as_bytes(), second.as_bytes()).unwrap();
         }
     }
 

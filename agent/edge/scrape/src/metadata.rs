@@ -117,12 +117,7 @@ impl MetadataCache {
         }
         let length = before.len().saturating_sub(parser.rest().len());
         let lines = before.get(..length).unwrap_or_default();
-        // A line without an end may go on the next time.
-        let key = match lines.last() {
-            Some(b'\n') => self.keys.key(lines, context),
-            _ => Key::NONE,
-        };
-        self.see(key, || family);
+        self.see(self.keys.key(lines, context), || family);
     }
 
     /// Takes up what an exporter says of a family. `scratch` is for use here.
@@ -214,7 +209,7 @@ impl MetadataCache {
     /// Takes up a block that may be known.
     fn see(&mut self, key: Key, family: impl FnOnce() -> Family) {
         let near = self.blocks.iter().skip(self.cursor).take(NEAR);
-        let ahead = { near }.position(|block| block.key == key && key != Key::NONE);
+        let ahead = { near }.position(|block| block.key == key);
         if let Some(ahead) = ahead {
             if ahead > 0 {
                 self.diverge();
@@ -428,6 +423,11 @@ mod tests {
         }
         scrape(&mut cache, "# EOF\n");
         assert!(cache.list().is_empty());
+        // What is back says all that is known.
+        scrape(&mut cache, &format!("{A}# EOF\n"));
+        scrape(&mut cache, "# EOF\n");
+        scrape(&mut cache, "# TYPE a_s gauge\n# EOF\n");
+        assert_eq!(cache.list()[0].1.help, "");
     }
 
     #[test]
@@ -440,6 +440,14 @@ mod tests {
         cache.end_failure();
         assert_eq!(cache.list()[0].0, "a_s");
         assert_eq!(scrape(&mut cache, &format!("{A}# EOF\n")).0, 1);
+    }
+
+    #[test]
+    fn there_is_a_limit() {
+        let mut cache = MetadataCache::new(Arc::default());
+        let lines = (0..=LIMIT).map(|i| format!("# HELP a{i} x\n"));
+        scrape(&mut cache, &(lines.collect::<String>() + "# EOF\n"));
+        assert_eq!(cache.list().len(), LIMIT);
     }
 
     #[test]

@@ -165,6 +165,10 @@ fn a_forgotten_series_is_learned_anew() {
     assert!(!cache.see(0) && cache.see(1) && !cache.see(2));
     let series = [0, 1, 2].map(|at| cache.series(at).unwrap().0);
     assert_eq!(series, [7, 7, 8]);
+    // The third turns out to be the same as well.
+    cache.renew(2, SeriesRef(7));
+    cache.begin();
+    assert!(!cache.see(2) && cache.see(0));
 }
 
 #[test]

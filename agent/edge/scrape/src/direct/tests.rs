@@ -102,7 +102,7 @@ async fn a_connection_is_used_again_if_that_is_safe() {
         // More than the answer.
         (
             vec![
-                close("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na 1more"),
+                stay("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na 1more"),
                 stay(PLAIN),
                 stay(PLAIN),
             ],
@@ -156,7 +156,7 @@ async fn redirects_are_left_to_others() {
 
 #[tokio::test]
 async fn another_address_is_another_connection() {
-    let (first, _) = serve(vec![stay(PLAIN)]);
+    let (first, _) = serve(vec![stay(PLAIN), stay(PLAIN)]);
     let (second, seen) = serve(vec![stay(PLAIN)]);
     let mut kept = None;
     page(&first, &mut kept).await.unwrap();

@@ -600,10 +600,16 @@ fn a_series_that_the_store_forgot_goes_on_by_its_labels() {
         }
         let lines = dump(&target.watched.store);
         assert_eq!(lines.len() as u64, 4 * added, "{lines:?}");
-        // Those that were forgotten while they are gone have no marker to get.
+        let empty = |target: &mut Target, time_ms| {
+            target.scrape(time_ms, "").unwrap();
+            let ended = dump(&target.watched.store).into_iter();
+            ended.filter(|line| line.ends_with("stale")).count() as u64
+        };
+        assert_eq!(empty(&mut target, 5000), added);
+        // Those that were forgotten before they vanish have no marker to get.
+        target.take(6000, &answer).unwrap();
         target.watched.forget();
-        target.scrape(5000, "").unwrap();
-        assert_eq!(dump(&target.watched.store), lines);
+        assert_eq!(empty(&mut target, 7000), added);
     }
 }
 
@@ -639,6 +645,24 @@ fn the_order_of_a_page_is_nothing_to_rely_on() {
     }
     expected.sort();
     assert_eq!(dump(&target.watched.store), expected);
+}
+
+#[test]
+fn the_same_line_under_another_type_is_another_series() {
+    let mut target = Target::new(rules());
+    for (time_ms, kind) in [(1000, "histogram"), (2000, "gauge"), (3000, "gauge")] {
+        let page = format!("# TYPE a {kind}\na_bucket{{le=\"1\"}} 1\n");
+        target.scrape(time_ms, &page).unwrap();
+    }
+    assert_eq!(
+        dump(&target.watched.store),
+        [
+            "a_bucket{i=\"t\", le=\"1\"} @2000 1",
+            "a_bucket{i=\"t\", le=\"1\"} @3000 1",
+            "a_bucket{i=\"t\", le=\"1.0\"} @1000 1",
+            "a_bucket{i=\"t\", le=\"1.0\"} @2000 stale",
+        ]
+    );
 }
 
 #[test]
