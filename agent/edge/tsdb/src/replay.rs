@@ -1,5 +1,10 @@
 //! Bringing the head back at start: the newest snapshot, then the log after it.
 //!
+//! What blocks hold already is not left out: if the last run ended between writing a block and
+//! dropping its samples from the head, the next block has them once more, and the two are merged.
+//! To trust the end of the newest block instead would cost samples where a block came from
+//! elsewhere.
+//!
 //! The records go to several threads: one takes definitions, each other its part of the samples.
 //! They are read from mapped files, and chunks that fill meanwhile go to the head's chunk files, so
 //! that a replay needs no more memory than the store had before.
@@ -23,7 +28,6 @@ use crate::head_chunks::HeadChunks;
 use crate::log::files::{self, segment_path, snapshot_path};
 use crate::log::read::{Cut, Damage, LogEnd, Segment, scan};
 use crate::log::segment;
-use crate::nowhere::Nowhere;
 use crate::snapshot_file;
 
 /// What the start needs to know.
@@ -33,8 +37,6 @@ pub(crate) struct Replay<'a> {
     pub(crate) chunks: &'a HeadChunks,
     /// Makes an empty head.
     pub(crate) new_head: &'a dyn Fn() -> Head,
-    /// Where the blocks end; what is older than that is in them.
-    pub(crate) blocks_end_ms: Option<i64>,
     pub(crate) progress: &'a ReplayProgress,
     /// Threads that take samples.
     pub(crate) parts: usize,
@@ -95,22 +97,16 @@ impl Replay<'_> {
         }
         let mut report = Report::default();
         let head = Arc::new(self.snapshot(&files.snapshots, &mut report)?);
-        if let Some(end_ms) = self.blocks_end_ms
-            && end_ms > head.min_valid_ms()
-        {
-            // The last run ended between writing a block and dropping what it holds. Nothing is logged: the blocks tell it again at the next start.
-            let truncated = head.truncate(end_ms, &Nowhere);
-            truncated.map_err(|e| OpenError::Log(io::Error::other(e)))?;
-        }
         let first = report.snapshot.unwrap_or(0);
         let (old, new): (Vec<u64>, Vec<u64>) =
             files.segments.iter().partition(|number| **number < first);
+        // Nothing is changed before it is sure that all can be read.
+        let segments = self.open_segments(&new)?;
         let gone = old.iter().map(|number| segment_path(self.folder, *number));
         let others = files.snapshots.iter().filter(|number| **number != first);
         for path in gone.chain(others.map(|number| snapshot_path(self.folder, *number))) {
             self.disk.remove(&path).map_err(OpenError::Log)?;
         }
-        let segments = self.open_segments(&new)?;
         // Without a snapshot the log begins with segment 1.
         let end = self.segments(&head, &segments, first.max(1), &mut report)?;
         let finished = head.finish_replay();

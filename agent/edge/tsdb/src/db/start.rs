@@ -57,7 +57,6 @@ pub(super) fn open(
         disk: &*disk,
         chunks: &chunks,
         new_head: &|| new_head(&config, &chunks),
-        blocks_end_ms: in_order_end_ms(&blocks),
         progress,
         parts: std::thread::available_parallelism().map_or(1, usize::from),
     };

@@ -10,8 +10,8 @@ use narthex_storage::{
 use prometheus::Registry;
 
 use super::{
-    HOUR_MS, MINUTE_MS, START_MS, config, content, content_in, everything, fill, labels, matcher,
-    names, open, open_with, samples, series, try_open, write,
+    HOUR_MS, MINUTE_MS, START_MS, config, content, content_in, copy, everything, fill, labels,
+    matcher, names, open, open_with, samples, series, try_open, write,
 };
 use crate::config::{Config, OpenError};
 use crate::db::Db;
@@ -86,6 +86,51 @@ fn a_sample_of_the_future_costs_no_old_blocks() {
     db.maintain(START_MS + 8 * HOUR_MS);
     db.maintain(START_MS + 8 * HOUR_MS);
     assert_eq!(content(&db)[&series(0)].len(), 8 * 60);
+}
+
+#[test]
+fn a_block_from_elsewhere_costs_nothing_of_the_head() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let elsewhere = open(other.path());
+    let foreign = labels(&[("from", "elsewhere")]);
+    write(&elsewhere, &[(&foreign, START_MS + HOUR_MS, 1.0)]).unwrap();
+    elsewhere.seal().unwrap();
+    let db = open(folder.path());
+    fill(&db, 2, START_MS, START_MS + 2 * HOUR_MS);
+    let mut all = content(&db);
+    drop(db);
+    let block = elsewhere.blocks().loaded()[0].path().to_owned();
+    copy(&block, &folder.path().join(block.file_name().unwrap()));
+    all.extend(content(&elsewhere));
+    let db = open(folder.path());
+    assert_eq!(content(&db), all);
+    fill(&db, 2, START_MS + 2 * HOUR_MS, START_MS + 6 * HOUR_MS);
+    let all = content(&db);
+    for _ in 0..3 {
+        db.maintain(START_MS);
+    }
+    assert_eq!(content(&db), all);
+    drop(db);
+    assert_eq!(content(&open(folder.path())), all);
+}
+
+#[test]
+fn a_block_that_the_head_still_has_is_written_once_more_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = tempfile::tempdir().unwrap();
+    let db = open(folder.path());
+    fill(&db, 2, START_MS, START_MS + 4 * HOUR_MS);
+    let all = content(&db);
+    // Killed before the head was truncated.
+    let border_ms = START_MS + 2 * HOUR_MS;
+    db.write_blocks_before(border_ms, border_ms).unwrap();
+    copy(folder.path(), copied.path());
+    let db = open(copied.path());
+    assert_eq!(content(&db), all);
+    db.maintain(START_MS);
+    assert_eq!(content(&db), all);
+    assert_eq!(db.blocks().loaded().len(), 1);
+    assert_eq!(db.head.times_ms().unwrap().0, border_ms);
 }
 
 #[test]
