@@ -61,7 +61,7 @@ const UNSAFE: [&str; 2] = [
 ];
 
 #[test]
-fn unsafe_code_stays_where_it_is() {
+fn what_is_unsafe_stays_where_it_is() {
     // Written in two parts, so that this file doesn't find itself.
     let mark = concat!("unsafe", "_code");
     check("unsafe code", |path, text| {
@@ -83,7 +83,13 @@ fn the_core_touches_no_world() {
     check("the world in core", |path, text| {
         let is_core = path.components().any(|part| part.as_os_str() == "core");
         // Modules that hold nothing but tests, and the programs that measure.
-        let test_modules = ["tests", "tests.rs", "conformance.rs", "scenarios", "examples"];
+        let test_modules = [
+            "tests",
+            "tests.rs",
+            "conformance.rs",
+            "scenarios",
+            "examples",
+        ];
         let is_test = path
             .components()
             .any(|part| test_modules.iter().any(|m| part.as_os_str() == *m));
