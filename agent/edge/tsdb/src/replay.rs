@@ -77,12 +77,13 @@ struct Found<'a> {
 }
 
 /// How much of the log is handed on at once, and how often a thread may lag behind by that much.
-const BATCH_BYTES: usize = 1 << 20;
+/// Little in tests, so that they have many batches.
+const BATCH_BYTES: usize = if cfg!(test) { 500 } else { 1 << 20 };
 const BATCH_RECORDS: usize = 4096;
 const BATCHES_WAITING: usize = 4;
 
 /// Full chunks leave the memory after so much of the log.
-const FLUSH_BYTES: usize = 32 << 20;
+const FLUSH_BYTES: usize = if cfg!(test) { 2000 } else { 32 << 20 };
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
