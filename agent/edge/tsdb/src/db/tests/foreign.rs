@@ -3,8 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
-use super::{Content, START_MS, content, labels, names, open, write};
+use narthex_storage::ReplayProgress;
+use prometheus::Registry;
+
+use super::{Content, START_MS, config, content, labels, names, open, start, write};
+use crate::disk::faulty::FaultyDisk;
 
 /// A segment of the first release, with one commit at 1700000000000: `up{job="node"} 1` and
 /// `load{job="node"} 0.5`.
@@ -79,6 +85,26 @@ fn a_kill_before_it_was_set_aside_costs_nothing() {
     .unwrap();
     assert_eq!(content(&open(folder.path())), now);
     assert!(!folder.path().join("narthex-wal.former").exists());
+}
+
+#[test]
+fn what_cannot_be_taken_over_for_want_of_room_stays_and_is_taken_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("narthex-wal");
+    fs::create_dir(&log).unwrap();
+    fs::write(log.join("00000001"), former_segment()).unwrap();
+    for room_bytes in [100, 300, u64::MAX] {
+        let (disk, faults) = FaultyDisk::new();
+        faults.room_bytes.store(room_bytes, SeqCst);
+        let progress = ReplayProgress::default();
+        let config = config(folder.path());
+        let db = start::open(config, &Registry::new(), &progress, Arc::new(disk)).unwrap();
+        assert_eq!(content(&db), former_content(), "{room_bytes}");
+        let waits = folder.path().join("narthex-wal.former").exists();
+        assert_eq!(waits, room_bytes < u64::MAX);
+    }
+    assert_eq!(aside(folder.path()), ["narthex-wal.former"]);
+    assert_eq!(content(&open(folder.path())), former_content());
 }
 
 #[test]
