@@ -1,5 +1,5 @@
 //! Prometheus's own PromQL test scripts, each evaluation in all the ways Prometheus runs it, and
-//! once more without delayed name removal, as it is off in production.
+//! once more without delayed name removal, as it is off in production; and scripts of our own.
 //!
 //! What the engine doesn't do yet stands in `not-yet.txt`: how many evaluations are refused for
 //! which reason, and single evaluations that fail for another one. The test fails if that list and
@@ -70,6 +70,21 @@ fn prometheus_test_scripts() {
     if let Some(difference) = found.difference(&known) {
         panic!("{difference}");
     }
+}
+
+/// What Prometheus's scripts leave out.
+#[test]
+fn own_test_scripts() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut failures = Vec::new();
+    for file in script_files(&dir) {
+        for (line, outcome) in run_script(&file, Mode::Delayed) {
+            if !matches!(outcome, Outcome::Passed) {
+                failures.push(format!("{}:{line}: {outcome:?}", file.display()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 fn script_files(dir: &Path) -> Vec<PathBuf> {

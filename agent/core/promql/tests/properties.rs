@@ -14,7 +14,7 @@ mod naive;
 
 use std::collections::BTreeMap;
 
-use narthex_model::{Labels, SampleValue};
+use narthex_model::{Histogram, Labels, SampleValue};
 use narthex_promql::syntax::ParserOptions;
 use narthex_promql::{
     Engine, EngineOptions, QueryContext, QueryError, QueryValue, RangeParams, syntax,
@@ -36,7 +36,26 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-type Values = BTreeMap<Labels, u64>;
+type Values = BTreeMap<Labels, Bits>;
+
+/// A value that is equal only to the very same.
+#[derive(Clone, Debug, PartialEq)]
+enum Bits {
+    Float(u64),
+    Histogram(String),
+}
+
+impl From<f64> for Bits {
+    fn from(value: f64) -> Self {
+        Bits::Float(bits(value))
+    }
+}
+
+impl From<&Histogram> for Bits {
+    fn from(histogram: &Histogram) -> Self {
+        Bits::Histogram(format!("{histogram:?}"))
+    }
+}
 
 /// Bits, so that equal means equal; all NaN are one.
 fn bits(value: f64) -> u64 {
@@ -53,12 +72,12 @@ fn instant(
         syntax::parse(text, &ParserOptions::everything()).unwrap_or_else(|e| panic!("{text}: {e}"));
     let output = engine.instant(store, &expr, time_ms, &QueryContext::default())?;
     Ok(match output.value {
-        QueryValue::Scalar { value, .. } => BTreeMap::from([(Labels::empty(), bits(value))]),
+        QueryValue::Scalar { value, .. } => BTreeMap::from([(Labels::empty(), value.into())]),
         QueryValue::Vector(samples) => samples
             .into_iter()
             .map(|sample| match sample.value {
-                SampleValue::Float(value) => (sample.labels, bits(value)),
-                SampleValue::Histogram(_) => panic!("{text}: a histogram"),
+                SampleValue::Float(value) => (sample.labels, value.into()),
+                SampleValue::Histogram(histogram) => (sample.labels, (&*histogram).into()),
             })
             .collect(),
         other => panic!("{text}: {other:?}"),
@@ -81,7 +100,12 @@ fn range(
     for series in series {
         for (time_ms, value) in series.points {
             let values = steps.entry(time_ms).or_default();
-            values.insert(series.labels.clone(), bits(value));
+            values.insert(series.labels.clone(), value.into());
+        }
+        for (time_ms, histogram) in series.histograms {
+            let values = steps.entry(time_ms).or_default();
+            let before = values.insert(series.labels.clone(), (&*histogram).into());
+            assert_eq!(before, None, "{text}: a float and a histogram at {time_ms}");
         }
     }
     Ok(steps)
@@ -144,10 +168,10 @@ fn functions_of_ranges_agree_with_their_definitions() {
                 let expected = if window.is_empty() {
                     None
                 } else {
-                    definition(&window).map(bits)
+                    definition(&window).map(Bits::from)
                 };
                 let got = got.get(&time_ms).and_then(|values| values.values().next());
-                assert_eq!(got.copied(), expected, "seed {seed}: {text} at {time_ms}");
+                assert_eq!(got.cloned(), expected, "seed {seed}: {text} at {time_ms}");
             }
         }
     }

@@ -159,7 +159,14 @@ impl Column {
         }
     }
 
+    pub(super) fn has(&self, step: usize) -> bool {
+        self.floats.get(step) || self.histogram(step).is_some()
+    }
+
     pub(super) fn histogram(&self, step: usize) -> Option<&Arc<Histogram>> {
+        if self.histograms.is_empty() {
+            return None;
+        }
         let at = self.place(step).ok()?;
         self.histograms.get(at).map(|(_, histogram)| histogram)
     }
@@ -270,7 +277,7 @@ impl Column {
         self.histograms.retain(|(step, _)| keep(*step));
     }
 
-    /// Takes over what `other` has at steps at which this has nothing or the same kind.
+    /// Takes over what `other` has.
     pub(super) fn take_over(&mut self, mut other: Column) -> Result<(), QueryError> {
         for (step, value) in other.iter() {
             self.set(step, value);

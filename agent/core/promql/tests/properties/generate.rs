@@ -1,6 +1,9 @@
 //! Random data and random expressions.
 
-use narthex_model::{Labels, STALE_NAN};
+use std::sync::Arc;
+
+use narthex_model::histogram::{CUSTOM_BOUNDS_SCHEMA, CounterReset, Span};
+use narthex_model::{Histogram, Labels, STALE_NAN, is_stale_nan};
 use narthex_storage::Appendable;
 use narthex_storage::memory::MemoryStore;
 
@@ -59,6 +62,79 @@ pub(crate) fn samples(random: &mut Random) -> Vec<(i64, f64)> {
     samples
 }
 
+/// As [`samples`], of a native histogram, with floats in between.
+fn append_histograms(random: &mut Random, store: &MemoryStore, labels: &Labels) {
+    let mut appender = store.appender();
+    let only_histograms = random.chance(2);
+    let custom = random.chance(4);
+    let mut counts = vec![0.0; 5];
+    for (time_ms, value) in samples(random) {
+        if random.chance(20) && !only_histograms || is_stale_nan(value) {
+            appender.append(labels, time_ms, value).unwrap();
+            continue;
+        }
+        if random.chance(10) {
+            counts.fill(0.0);
+        }
+        for count in &mut counts {
+            *count += random.below(20) as f64 / 4.0;
+        }
+        let histogram = histogram(random, custom, &counts, value);
+        appender
+            .append_histogram(labels, time_ms, Arc::new(histogram))
+            .unwrap();
+    }
+    appender.commit().unwrap();
+}
+
+fn histogram(random: &mut Random, custom: bool, counts: &[f64], sum: f64) -> Histogram {
+    let hints = [
+        CounterReset::Unknown,
+        CounterReset::Gauge,
+        CounterReset::NotReset,
+    ];
+    let hint = hints[usize::try_from(random.below(3)).unwrap()];
+    let spans = |random: &mut Random| {
+        vec![
+            Span {
+                offset: i32::try_from(random.below(3)).unwrap(),
+                length: 2,
+            },
+            Span {
+                offset: i32::try_from(random.below(2)).unwrap(),
+                length: 1,
+            },
+        ]
+    };
+    let mut histogram = Histogram {
+        counter_reset: hint,
+        count: counts.iter().sum(),
+        sum,
+        positive_spans: spans(random),
+        positive_buckets: counts[..3].to_vec(),
+        ..Histogram::default()
+    };
+    if custom || random.chance(40) {
+        histogram.schema = CUSTOM_BOUNDS_SCHEMA;
+        histogram.custom_values = vec![-1.0, 0.5, 2.0, 4.0, 8.0, 16.0];
+        if random.chance(8) {
+            histogram.custom_values.remove(2);
+        }
+        return histogram;
+    }
+    histogram.schema = i32::try_from(random.below(4)).unwrap() - 1;
+    histogram.zero_threshold = [0.0, 0.001, 1.5][usize::try_from(random.below(3)).unwrap()];
+    histogram.zero_count = counts[3];
+    if random.chance(2) {
+        histogram.negative_spans = vec![Span {
+            offset: 1,
+            length: 1,
+        }];
+        histogram.negative_buckets = vec![counts[4]];
+    }
+    histogram
+}
+
 pub(crate) fn append(store: &MemoryStore, labels: &Labels, samples: &[(i64, f64)]) {
     let mut appender = store.appender();
     for (time_ms, value) in samples {
@@ -67,7 +143,8 @@ pub(crate) fn append(store: &MemoryStore, labels: &Labels, samples: &[(i64, f64)
     appender.commit().unwrap();
 }
 
-/// Metrics a, b and c_total with labels x and y, and the buckets of a histogram h.
+/// Metrics a, b and c_total with labels x and y, n of native histograms, and the buckets of a
+/// histogram h.
 pub(crate) fn store(random: &mut Random) -> MemoryStore {
     let store = MemoryStore::default();
     for name in ["a", "b", "c_total"] {
@@ -80,6 +157,10 @@ pub(crate) fn store(random: &mut Random) -> MemoryStore {
                 append(&store, &labels, &samples(random));
             }
         }
+    }
+    for x in ["1", "2", "3"] {
+        let labels = Labels::from_pairs([("__name__", "n"), ("x", x)]);
+        append_histograms(random, &store, &labels);
     }
     for le in ["0.5", "1", "+Inf", "odd"] {
         let labels = Labels::from_pairs([("__name__", "h_bucket"), ("le", le)]);
@@ -121,7 +202,7 @@ fn vector(random: &mut Random, depth: u32) -> String {
 }
 
 fn selector(random: &mut Random) -> String {
-    let name = random.pick(&["a", "b", "c_total", "{__name__=~\"a|b\"}", "none"]);
+    let name = random.pick(&["a", "b", "c_total", "n", "{__name__=~\"a|n\"}", "none"]);
     let matchers = random.pick(&["", "", "", "{x=\"1\"}", "{y=\"\"}", "{x!=\"1\",y=~\"p|q\"}"]);
     let matchers = if name.starts_with('{') { "" } else { matchers };
     format!("{name}{matchers}{}", shift(random))
@@ -146,7 +227,7 @@ fn range(random: &mut Random, depth: u32) -> String {
         let step = random.pick(&["", "17s", "1m"]);
         return format!("({})[3m:{step}]{}", vector(random, depth), shift(random));
     }
-    let name = random.pick(&["a", "b{y=\"\"}", "c_total", "none"]);
+    let name = random.pick(&["a", "b{y=\"\"}", "c_total", "n", "n", "none"]);
     let length = random.pick(&["20s", "1m", "5m"]);
     format!("{name}[{length}]{}", shift(random))
 }
@@ -222,7 +303,8 @@ fn aggregation(random: &mut Random, depth: u32) -> String {
 
 fn operator(random: &mut Random) -> &'static str {
     random.pick(&[
-        "+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<=", "> bool", "!= bool",
+        "+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<=", "> bool", "!= bool", "</",
+        ">/",
     ])
 }
 
@@ -245,7 +327,17 @@ fn binary(random: &mut Random, depth: u32) -> String {
 
 fn call(random: &mut Random, depth: u32) -> String {
     let inner = vector(random, depth);
-    match random.below(9) {
+    match random.below(13) {
+        9 => format!("histogram_quantile({}, {inner})", scalar(random, 0)),
+        10 => format!("histogram_fraction(0, {}, {inner})", scalar(random, 0)),
+        11 => format!("histogram_quantiles({inner}, \"q\", 0.1, 0.9)"),
+        12 => {
+            // What is said of counter resets depends on what was read before, and with it whether
+            // two histograms can be added. So only these have counts looked at.
+            let name = random.pick(&["histogram_count", "histogram_sum", "histogram_avg"]);
+            let inner = random.pick(&["n", "rate(n[3m])", "sum(n)", "avg_over_time(n[2m])"]);
+            format!("{name}({inner})")
+        }
         0 => format!("clamp({inner}, {}, 40)", scalar(random, 0)),
         1 => format!("round({inner}, 5)"),
         2 => format!("timestamp({inner})"),
@@ -255,7 +347,17 @@ fn call(random: &mut Random, depth: u32) -> String {
         6 => format!("vector({})", scalar(random, depth)),
         7 => format!("hour({inner})"),
         _ => {
-            let name = random.pick(&["abs", "ceil", "sgn", "sqrt", "ln", "day_of_week", "year"]);
+            let name = random.pick(&[
+                "abs",
+                "ceil",
+                "sgn",
+                "sqrt",
+                "ln",
+                "day_of_week",
+                "year",
+                "histogram_stddev",
+                "histogram_stdvar",
+            ]);
             format!("{name}({inner})")
         }
     }

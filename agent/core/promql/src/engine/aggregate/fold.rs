@@ -294,14 +294,7 @@ impl<T> PerStep<T> {
     }
 
     fn add(&mut self, column: &Column, first: impl Fn(f64) -> T, add: impl Fn(&mut T, f64)) {
-        for (step, value) in column.iter() {
-            if let Some(slot) = self.states.get_mut(step) {
-                match slot {
-                    None => *slot = Some(first(value)),
-                    Some(state) => add(state, value),
-                }
-            }
-        }
+        self.add_where(column, |_| true, first, add);
     }
 
     /// Only the values at the steps that `counts`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use narthex_model::{Labels, LabelsBuilder, METRIC_NAME, SampleValue};
 
 use super::scalar::truth;
-use super::{Applied, Finding, LastFindings, apply_values, changes_meaning};
+use super::{Applied, Finding, LastFindings, Outcome, apply, apply_values, changes_meaning};
 use crate::engine::column::{Bitmap, Column, Value};
 use crate::engine::error::QueryError;
 use crate::engine::merge::SAME_LABELSET;
@@ -397,36 +397,57 @@ impl Join<'_> {
         let many = self.many.next()?;
         let signature = *self.many_of.get(index).ok_or_else(exhausted)?;
         for (step, value) in many.iter() {
-            self.take_value(step, Value::Float(value), signature, &results)?;
+            let Some((output, other)) = self.partner(step, signature, &results)? else {
+                continue;
+            };
+            match other {
+                Value::Float(other) => {
+                    let (left, right) = self.in_order(value, other);
+                    self.meet_floats(step, signature, output, left, right)?;
+                }
+                Value::Histogram(_) => {
+                    let (left, right) = self.in_order(Value::Float(value), other);
+                    let applied = apply_values(self.operation.op, left, right);
+                    self.meet(step, signature, output, applied)?;
+                }
+            }
         }
         for (step, histogram) in many.histograms() {
-            self.take_value(*step, Value::Histogram(histogram), signature, &results)?;
+            let Some((output, other)) = self.partner(*step, signature, &results)? else {
+                continue;
+            };
+            let (left, right) = self.in_order(Value::Histogram(histogram), other);
+            let applied = apply_values(self.operation.op, left, right);
+            self.meet(*step, signature, output, applied)?;
         }
         Ok(())
     }
 
-    /// `results` are those of the series that the value is of.
-    fn take_value(
-        &mut self,
+    /// What a value of the many side meets at a step, and the result that comes of it, which is one
+    /// of `results`.
+    fn partner(
+        &self,
         step: usize,
-        value: Value<'_>,
         signature: usize,
         results: &[(usize, usize)],
-    ) -> Result<(), QueryError> {
+    ) -> Result<Option<(usize, Value<'_>)>, QueryError> {
         let side = self.one.get(signature).ok_or_else(exhausted)?;
-        let Some(other) = side.column.as_ref().and_then(|column| column.value(step)) else {
-            return Ok(());
+        let Some(value) = side.column.as_ref().and_then(|column| column.value(step)) else {
+            return Ok(None);
         };
         let member = side.member_at(step);
         let output = results.iter().find(|(known, _)| *known == member);
         let (_, output) = *output.ok_or_else(exhausted)?;
-        let (left, right) = if self.swapped {
-            (other, value)
+        Ok(Some((output, value)))
+    }
+
+    /// A value of the many side and one of the one side, as they stand around the operator.
+    fn in_order<T>(&self, many: T, one: T) -> (T, T) {
+        if self.swapped {
+            (one, many)
         } else {
-            (value, other)
-        };
-        let applied = apply_values(self.operation.op, left, right);
-        self.meet(step, signature, output, applied)
+            (many, one)
+        }
     }
 
     /// Series of the many side that no result needs may still be an error.
@@ -439,7 +460,32 @@ impl Join<'_> {
         Ok(())
     }
 
-    /// Two samples meet.
+    /// Two floats meet.
+    fn meet_floats(
+        &mut self,
+        step: usize,
+        signature: usize,
+        output: usize,
+        left: f64,
+        right: f64,
+    ) -> Result<(), QueryError> {
+        let Some(Outcome { value, keep }) = apply(self.operation.op, left, right) else {
+            self.findings.add(step, Finding::Types("float", "float"));
+            return Ok(());
+        };
+        self.check_unique(step, signature, output)?;
+        let value = if self.operation.return_bool {
+            truth(keep)
+        } else if keep {
+            value
+        } else {
+            return Ok(());
+        };
+        self.free_column(step, output)?.set(step, value);
+        Ok(())
+    }
+
+    /// Two samples met of which at least one is a histogram.
     fn meet(
         &mut self,
         step: usize,
@@ -465,11 +511,16 @@ impl Join<'_> {
         } else {
             return Ok(());
         };
+        self.free_column(step, output)?.set_value(step, value)
+    }
+
+    /// The column of a result that has nothing yet at this step.
+    fn free_column(&mut self, step: usize, output: usize) -> Result<&mut Column, QueryError> {
         let unfinished = self.unfinished(output)?;
-        if unfinished.column.value(step).is_some() {
+        if unfinished.column.has(step) {
             return Err(QueryError::execution(SAME_LABELSET));
         }
-        unfinished.column.set_value(step, value)
+        Ok(&mut unfinished.column)
     }
 
     fn unfinished(&mut self, output: usize) -> Result<&mut Unfinished, QueryError> {
@@ -545,7 +596,7 @@ impl OneSide {
             let Some(owner) = self.members.get_mut(step) else {
                 continue;
             };
-            if known.value(step).is_some() {
+            if known.has(step) {
                 report(Duplicate {
                     step,
                     members: (*owner as usize, member),

@@ -68,9 +68,9 @@ impl Events {
     }
 
     fn between(&self, window: &Window<'_>) -> Option<f64> {
-        let start = window.first + window.first_histogram;
+        let start = window.first + window.beside.first;
         let first = self.up_to.get(start)?;
-        let samples = window.values.len() + window.histograms.len();
+        let samples = window.values.len() + window.beside.histograms.len();
         let last = self.up_to.get(start + samples - 1)?;
         Some(count(last.saturating_sub(*first)))
     }

@@ -57,7 +57,7 @@ pub(super) fn avg(window: &Window<'_>, notes: &Notes<'_>) -> Option<SampleValue>
 }
 
 pub(super) fn samples(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
-    let samples = window.values.len() + window.histograms.len();
+    let samples = window.values.len() + window.beside.histograms.len();
     Some(SampleValue::Float(count(samples)))
 }
 
@@ -66,11 +66,12 @@ pub(super) fn present(_: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
 }
 
 pub(super) fn last(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
-    match (window.times_ms.last(), window.histogram_times_ms.last()) {
+    match (window.times_ms.last(), window.beside.times_ms.last()) {
         (Some(float_ms), Some(histogram_ms)) if float_ms > histogram_ms => {
             window.values.last().copied().map(SampleValue::Float)
         }
         _ => window
+            .beside
             .histograms
             .last()
             .cloned()
@@ -79,11 +80,12 @@ pub(super) fn last(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
 }
 
 pub(super) fn first(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
-    match (window.times_ms.first(), window.histogram_times_ms.first()) {
+    match (window.times_ms.first(), window.beside.times_ms.first()) {
         (Some(float_ms), Some(histogram_ms)) if float_ms < histogram_ms => {
             window.values.first().copied().map(SampleValue::Float)
         }
         _ => window
+            .beside
             .histograms
             .first()
             .cloned()
@@ -92,13 +94,13 @@ pub(super) fn first(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
 }
 
 pub(super) fn last_time(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
-    let times = [window.times_ms.last(), window.histogram_times_ms.last()];
+    let times = [window.times_ms.last(), window.beside.times_ms.last()];
     let last_ms = times.into_iter().flatten().max()?;
     Some(SampleValue::Float(seconds(*last_ms)))
 }
 
 pub(super) fn first_time(window: &Window<'_>, _: &Notes<'_>) -> Option<SampleValue> {
-    let times = [window.times_ms.first(), window.histogram_times_ms.first()];
+    let times = [window.times_ms.first(), window.beside.times_ms.first()];
     let first_ms = times.into_iter().flatten().min()?;
     Some(SampleValue::Float(seconds(*first_ms)))
 }
@@ -133,7 +135,7 @@ fn add_up<S>(
         notes.add(|annotations, name, span| annotations.mixed_floats_and_histograms(name, span));
         return None;
     }
-    let (first, rest) = window.histograms.split_first()?;
+    let (first, rest) = window.beside.histograms.split_first()?;
     let mut hints = HintsSeen::default();
     hints.see(first);
     let mut sum = begin(Histogram::clone(first));

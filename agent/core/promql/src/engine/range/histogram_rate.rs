@@ -56,7 +56,7 @@ pub(super) fn increase(
         notes.add(|annotations, name, span| annotations.mixed_floats_and_histograms(name, span));
         return None;
     }
-    let [first, between @ .., last] = window.histograms else {
+    let [first, between @ .., last] = window.beside.histograms else {
         return None;
     };
     let mut findings = Vec::new();
@@ -97,14 +97,14 @@ fn counter_increase(
     (first, between, last): (&Histogram, &[Arc<Histogram>], &Histogram),
     findings: &mut Vec<Finding>,
 ) -> Result<Histogram, Refused> {
-    let rest = window.histograms.get(1..).unwrap_or_default();
+    let rest = window.beside.histograms.get(1..).unwrap_or_default();
     if first.is_gauge() || last.is_gauge() {
         findings.push(Finding::NoCounter);
     }
     // What lies before a reset right at the start doesn't matter, nor does its layout.
     let second = rest
         .first()
-        .filter(|_| resets.is_at(window.first_histogram + 1));
+        .filter(|_| resets.is_at(window.beside.first + 1));
     let nothing = second.map(|second| Histogram {
         schema: second.schema,
         custom_values: second.custom_values.clone(),
@@ -133,7 +133,7 @@ fn counter_increase(
     for (index, histogram) in rest.iter().enumerate() {
         let is_reset = match (&nothing, index) {
             (Some(nothing), 0) => histogram.is_reset_after(nothing),
-            _ => resets.is_at(window.first_histogram + 1 + index),
+            _ => resets.is_at(window.beside.first + 1 + index),
         };
         if is_reset {
             let combined = increase.add(before);
@@ -179,7 +179,7 @@ pub(super) fn of_last_two(
 ) -> Option<SampleValue> {
     let floats = window.times_ms.iter().zip(window.values).rev().take(2);
     let floats = floats.map(|(time_ms, value)| (*time_ms, Value::Float(*value)));
-    let histograms = window.histogram_times_ms.iter().zip(window.histograms);
+    let histograms = window.beside.times_ms.iter().zip(window.beside.histograms);
     let histograms = histograms.rev().take(2);
     let histograms = histograms.map(|(time_ms, value)| (*time_ms, Value::Histogram(value)));
     let mut samples: Vec<(i64, Value<'_>)> = floats.chain(histograms).collect();

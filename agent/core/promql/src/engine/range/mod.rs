@@ -106,16 +106,23 @@ pub(super) struct Window<'w> {
     /// Where the window begins and ends among all floats of the series; both only grow.
     pub first: usize,
     pub end: usize,
-    pub histogram_times_ms: &'w [i64],
-    pub histograms: &'w [Arc<Histogram>],
-    /// Where the window begins among all histograms of the series; it only grows.
-    pub first_histogram: usize,
+    pub beside: &'w HistogramWindow<'w>,
     /// Samples lie after `start_ms` and up to `end_ms`.
     pub start_ms: i64,
     pub end_ms: i64,
     pub step: usize,
     /// The time of the step.
     pub time_ms: i64,
+}
+
+/// The histograms of a window.
+pub(super) struct HistogramWindow<'s> {
+    samples: &'s Samples,
+    pub times_ms: &'s [i64],
+    pub histograms: &'s [Arc<Histogram>],
+    /// Where the window begins and ends among all histograms of the series; both only grow.
+    pub first: usize,
+    end: usize,
 }
 
 /// A function of a window. It may keep state from window to window of a series, as they move
@@ -227,53 +234,49 @@ impl<'q> RangeCall<'q> {
             span: self.notes_span,
             labels,
         };
+        let (times_ms, values) = (&samples.times_ms[..], &samples.values[..]);
         let (mut first, mut end) = (0, 0);
-        let (mut first_histogram, mut end_histogram) = (0, 0);
+        let mut beside = HistogramWindow::new(samples);
         let mut seen = 0;
         self.function.begin(samples);
         for step in 0..self.steps.count {
             let time_ms = self.steps.time_ms(step);
             let end_ms = self.input.shift.apply(time_ms);
             let start_ms = end_ms.saturating_sub(self.input.range_ms);
-            end = advance(&samples.times_ms, end, end_ms);
-            first = advance(&samples.times_ms, first, start_ms);
+            end = advance(times_ms, end, end_ms);
+            first = advance(times_ms, first, start_ms);
             if !samples.histograms.is_empty() {
-                let times_ms = &samples.histogram_times_ms;
-                end_histogram = advance(times_ms, end_histogram, end_ms);
-                first_histogram = advance(times_ms, first_histogram, start_ms);
+                beside.advance(start_ms, end_ms);
             }
-            let floats = first..end;
-            let histograms = first_histogram..end_histogram;
-            if floats.is_empty() && histograms.is_empty() {
-                if end == samples.times_ms.len()
-                    && end_histogram == samples.histograms.len()
-                    && self.input.shift.at_ms.is_none()
-                {
+            let (Some(window_times), Some(window_values)) =
+                (times_ms.get(first..end), values.get(first..end))
+            else {
+                continue;
+            };
+            let mixed = !beside.histograms.is_empty();
+            if window_times.is_empty() && !mixed {
+                let at_end = end == times_ms.len() && beside.is_at_end();
+                if at_end && self.input.shift.at_ms.is_none() {
                     break;
                 }
                 continue;
             }
-            let mixed = !histograms.is_empty();
-            seen += floats.len();
+            seen += window_times.len();
             self.query.check_canceled()?;
             let window = Window {
-                times_ms: part(&samples.times_ms, floats.clone()),
-                values: part(&samples.values, floats),
+                times_ms: window_times,
+                values: window_values,
                 first,
                 end,
-                histogram_times_ms: part(&samples.histogram_times_ms, histograms.clone()),
-                histograms: part(&samples.histograms, histograms),
-                first_histogram,
+                beside: &beside,
                 start_ms,
                 end_ms,
                 step,
                 time_ms,
             };
             if mixed {
-                seen += sizes(window.histograms);
-                if let Some(value) = self.function.evaluate_histograms(&window, &notes)? {
-                    column.set_value(step, value)?;
-                }
+                seen += sizes(window.beside.histograms);
+                evaluate_histograms(&mut *self.function, &window, &notes, column)?;
             } else if let Some(value) = self.function.evaluate(&window)? {
                 column.set(step, value);
             }
@@ -283,13 +286,48 @@ impl<'q> RangeCall<'q> {
     }
 }
 
+/// Apart, so that the loop over windows of floats stays small.
+#[inline(never)]
+fn evaluate_histograms(
+    function: &mut dyn WindowFunction,
+    window: &Window<'_>,
+    notes: &Notes<'_>,
+    column: &mut Column,
+) -> Result<(), QueryError> {
+    match function.evaluate_histograms(window, notes)? {
+        Some(value) => column.set_value(window.step, value),
+        None => Ok(()),
+    }
+}
+
+impl<'s> HistogramWindow<'s> {
+    fn new(samples: &'s Samples) -> Self {
+        HistogramWindow {
+            samples,
+            first: 0,
+            end: 0,
+            times_ms: &[],
+            histograms: &[],
+        }
+    }
+
+    fn advance(&mut self, start_ms: i64, end_ms: i64) {
+        let all_ms = &self.samples.histogram_times_ms;
+        self.end = advance(all_ms, self.end, end_ms);
+        self.first = advance(all_ms, self.first, start_ms);
+        let range = self.first..self.end;
+        self.times_ms = all_ms.get(range.clone()).unwrap_or_default();
+        self.histograms = self.samples.histograms.get(range).unwrap_or_default();
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.end == self.samples.histograms.len()
+    }
+}
+
 /// How many samples histograms count for.
 pub(super) fn sizes(histograms: &[Arc<Histogram>]) -> usize {
     histograms.iter().map(|h| h.size_in_samples()).sum()
-}
-
-fn part<T>(all: &[T], range: std::ops::Range<usize>) -> &[T] {
-    all.get(range).unwrap_or_default()
 }
 
 impl VectorOperator for RangeCall<'_> {

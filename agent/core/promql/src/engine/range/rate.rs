@@ -121,11 +121,15 @@ impl WindowFunction for Extrapolated<'_> {
             return Ok(None);
         };
         let ([first_ms, .., last_ms], Some(first)) =
-            (window.histogram_times_ms, window.histograms.first())
+            (window.beside.times_ms, window.beside.histograms.first())
         else {
             return Ok(None);
         };
-        let edges = Edges::new(window, (*first_ms, *last_ms), window.histograms.len() - 1);
+        let edges = Edges::new(
+            window,
+            (*first_ms, *last_ms),
+            window.beside.histograms.len() - 1,
+        );
         increase.scale(self.factor(&edges, increase.count, first.count));
         Ok(Some(SampleValue::Histogram(Arc::new(increase))))
     }
