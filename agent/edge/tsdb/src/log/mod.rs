@@ -22,7 +22,7 @@ use narthex_head::LogError;
 use crate::disk::{Disk, DiskFile};
 use files::segment_path;
 use read::LogEnd;
-use segment::{FrameKind, HEADER_BYTES, write_frame};
+use segment::{FRAME_HEADER_BYTES, FrameKind, HEADER_BYTES, write_frame};
 
 /// The folder of the log below the data folder.
 pub(crate) const FOLDER: &str = "narthex-wal";
@@ -32,6 +32,9 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A record above this is refused: its length has to fit the frame, and a replay has to hold it.
 const RECORD_LIMIT_BYTES: u64 = 1 << 30;
+
+/// A segment with no more than this has no records.
+const EMPTY_BYTES: u64 = HEADER_BYTES + (FRAME_HEADER_BYTES + Position::BYTES) as u64;
 
 /// A place in the log, between two frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +67,8 @@ pub(crate) struct Log {
 struct Tail {
     current: Arc<OpenSegment>,
     length: u64,
+    /// Where the records of the current one begin.
+    begins_at: u64,
     /// Something behind `length` could not be cut off.
     torn: bool,
     /// Before the current one.
@@ -92,9 +97,9 @@ impl Log {
         let mut older = end.segments;
         let mut unsynced = Vec::new();
         let mut number = end.first_number;
-        // Without a single frame there is nothing to keep.
+        // Without a single record there is nothing to keep.
         while older
-            .pop_if(|last| last.size_bytes <= HEADER_BYTES)
+            .pop_if(|last| last.size_bytes <= EMPTY_BYTES)
             .is_some()
         {}
         if let Some(last) = older.last() {
@@ -103,14 +108,20 @@ impl Log {
             unsynced.push(Arc::new(file));
             number = last.number + 1;
         }
-        let current = Arc::new(OpenSegment::create(folder, &*disk, number)?);
+        let end = older.last().map(|last| Position {
+            segment: last.number,
+            offset: last.size_bytes,
+        });
+        let (current, length) = OpenSegment::create(folder, &*disk, number, end)?;
+        let current = Arc::new(current);
         unsynced.push(current.clone());
         Ok(Log {
             folder: folder.to_owned(),
             disk,
             tail: Mutex::new(Tail {
                 current,
-                length: HEADER_BYTES,
+                length,
+                begins_at: length,
                 torn: false,
                 older,
                 unsynced,
@@ -165,15 +176,18 @@ impl Log {
             number: tail.current.number,
             size_bytes: tail.length,
         };
-        let next = OpenSegment::create(&self.folder, &*self.disk, finished.number + 1)?;
+        let end = Some(tail.position());
+        let number = finished.number + 1;
+        let (next, length) = OpenSegment::create(&self.folder, &*self.disk, number, end)?;
         let next = Arc::new(next);
         // A mark at its end has to come to the disk before anything after it counts as synced.
         tail.current.dirty.store(true, Ordering::Release);
         tail.older.push(finished);
         tail.unsynced.push(next.clone());
         tail.current = next;
-        tail.length = HEADER_BYTES;
-        Ok(finished.number + 1)
+        tail.length = length;
+        tail.begins_at = length;
+        Ok(number)
     }
 
     /// Sees to it that what was written until now survives power loss, and marks it. Tells whether
@@ -302,7 +316,7 @@ impl Log {
 impl narthex_head::Log for Log {
     fn epoch(&self) -> u32 {
         let mut tail = self.tail();
-        if tail.length >= self.segment_bytes && tail.length > HEADER_BYTES {
+        if tail.length >= self.segment_bytes && tail.length > tail.begins_at {
             // If there is no room for a new segment there is hardly any in the old one: the commit
             // finds out.
             let _ = self.roll_tail(&mut tail);
@@ -359,11 +373,22 @@ impl OpenSegment {
         Ok(OpenSegment::new(number, file))
     }
 
-    /// Begins an empty segment; whatever had its name is overwritten.
-    fn create(folder: &Path, disk: &dyn Disk, number: u64) -> io::Result<Self> {
+    /// Begins an empty segment behind the one that ended there; whatever had its name is
+    /// overwritten. Gives its length, too.
+    fn create(
+        folder: &Path,
+        disk: &dyn Disk,
+        number: u64,
+        end: Option<Position>,
+    ) -> io::Result<(Self, u64)> {
         let file = disk.create(&segment_path(folder, number))?;
-        file.write_at(&segment::KIND.header(number), 0)?;
-        Ok(OpenSegment::new(number, file))
+        let mut bytes = segment::KIND.header(number).to_vec();
+        if let Some(end) = end {
+            let kind = FrameKind::Continues;
+            write_frame(&mut bytes, number, HEADER_BYTES, kind, &end.to_bytes());
+        }
+        file.write_at(&bytes, 0)?;
+        Ok((OpenSegment::new(number, file), bytes.len() as u64))
     }
 
     fn new(number: u64, file: Box<dyn DiskFile>) -> Self {

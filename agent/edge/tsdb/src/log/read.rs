@@ -167,6 +167,11 @@ impl<'a> Scanner<'a> {
                     take(index, offset, record);
                     true
                 }
+                Item::Frame {
+                    kind: FrameKind::Continues,
+                    record,
+                    ..
+                } => self.joins(index, record),
                 Item::Frame { .. } => true,
                 Item::Torn { offset } => {
                     let rest = size_bytes - offset as u64;
@@ -185,6 +190,39 @@ impl<'a> Scanner<'a> {
             size_bytes,
         });
         true
+    }
+
+    /// Looks whether the segment before is as long as it was; false if the log ends there.
+    fn joins(&mut self, index: usize, record: &[u8]) -> bool {
+        let before = index.checked_sub(1).and_then(|at| self.segments.get(at));
+        let (Some(before), Some(end)) = (before, Position::from_bytes(record)) else {
+            return true;
+        };
+        let size_bytes = before.size_bytes();
+        let is_known = self
+            .scan
+            .damages
+            .last()
+            .is_some_and(|last| last.path == before.path);
+        if end.segment != before.number || end.offset <= size_bytes || is_known {
+            return true;
+        }
+        // Its last records are missing without a trace.
+        self.scan.end.segments.pop();
+        let missing_bytes = end.offset - size_bytes;
+        let joined = self.bad(
+            index - 1,
+            size_bytes as usize,
+            missing_bytes,
+            "the end of the file is missing",
+        );
+        if joined {
+            self.scan.end.segments.push(SegmentInfo {
+                number: before.number,
+                size_bytes,
+            });
+        }
+        joined
     }
 
     /// Judges bytes that are no frame; false if the log ends there.

@@ -29,6 +29,8 @@ pub(crate) enum FrameKind {
     Record,
     /// How far the log was on the disk when this was written.
     SyncMark,
+    /// Where the segment before ended; stands first.
+    Continues,
 }
 
 impl FrameKind {
@@ -36,6 +38,7 @@ impl FrameKind {
         match self {
             FrameKind::Record => 1,
             FrameKind::SyncMark => 2,
+            FrameKind::Continues => 3,
         }
     }
 
@@ -43,6 +46,7 @@ impl FrameKind {
         match code {
             1 => Some(FrameKind::Record),
             2 => Some(FrameKind::SyncMark),
+            3 => Some(FrameKind::Continues),
             _ => None,
         }
     }
