@@ -22,7 +22,7 @@ use narthex_head::LogError;
 use crate::disk::{Disk, DiskFile};
 use files::segment_path;
 use read::LogEnd;
-use segment::{FRAME_HEADER_BYTES, FrameKind, HEADER_BYTES, write_frame};
+use segment::{FrameKind, HEADER_BYTES, write_frame};
 
 /// The folder of the log below the data folder.
 pub(crate) const FOLDER: &str = "narthex-wal";
@@ -32,9 +32,6 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A record above this is refused: its length has to fit the frame, and a replay has to hold it.
 const RECORD_LIMIT_BYTES: u64 = 1 << 30;
-
-/// A segment with no more than this has no records.
-const EMPTY_BYTES: u64 = HEADER_BYTES + (FRAME_HEADER_BYTES + Position::BYTES) as u64;
 
 /// A place in the log, between two frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +45,8 @@ pub(crate) struct Position {
 pub(crate) struct SegmentInfo {
     pub(crate) number: u64,
     pub(crate) size_bytes: u64,
+    /// Records or marks.
+    pub(crate) has_records: bool,
 }
 
 /// The end of the log, where records are added. Any number of threads may write.
@@ -98,10 +97,7 @@ impl Log {
         let mut unsynced = Vec::new();
         let mut number = end.first_number;
         // Without a single record there is nothing to keep.
-        while older
-            .pop_if(|last| last.size_bytes <= EMPTY_BYTES)
-            .is_some()
-        {}
+        while older.pop_if(|last| !last.has_records).is_some() {}
         if let Some(last) = older.last() {
             let file = OpenSegment::open(folder, &*disk, last.number)?;
             file.file.set_len(last.size_bytes)?;
@@ -175,6 +171,7 @@ impl Log {
         let finished = SegmentInfo {
             number: tail.current.number,
             size_bytes: tail.length,
+            has_records: tail.length > tail.begins_at,
         };
         let end = Some(tail.position());
         let number = finished.number + 1;

@@ -95,6 +95,7 @@ pub(crate) fn scan<'a>(
 ) -> Scan {
     let mut scanner = Scanner {
         segments,
+        has_records: false,
         scan: Scan {
             end: LogEnd {
                 first_number: first,
@@ -115,6 +116,8 @@ pub(crate) fn scan<'a>(
 
 struct Scanner<'a> {
     segments: &'a [Segment],
+    /// The segment that is read has some.
+    has_records: bool,
     scan: Scan,
 }
 
@@ -147,6 +150,7 @@ impl<'a> Scanner<'a> {
             return false;
         };
         let size_bytes = segment.size_bytes();
+        self.has_records = false;
         if segment.header() != HeaderState::Good
             && !self.bad(
                 index,
@@ -164,6 +168,7 @@ impl<'a> Scanner<'a> {
                     kind: FrameKind::Record,
                     record,
                 } => {
+                    self.has_records = true;
                     take(index, offset, record);
                     true
                 }
@@ -172,7 +177,10 @@ impl<'a> Scanner<'a> {
                     record,
                     ..
                 } => self.joins(index, record),
-                Item::Frame { .. } => true,
+                Item::Frame { .. } => {
+                    self.has_records = true;
+                    true
+                }
                 Item::Torn { offset } => {
                     let rest = size_bytes - offset as u64;
                     self.bad(index, offset, rest, "the file ends inside a record")
@@ -188,6 +196,7 @@ impl<'a> Scanner<'a> {
         self.scan.end.segments.push(SegmentInfo {
             number: segment.number,
             size_bytes,
+            has_records: self.has_records,
         });
         true
     }
@@ -208,7 +217,8 @@ impl<'a> Scanner<'a> {
             return true;
         }
         // Its last records are missing without a trace.
-        self.scan.end.segments.pop();
+        let info = self.scan.end.segments.pop();
+        self.has_records = info.is_some_and(|info| info.has_records);
         let missing_bytes = end.offset - size_bytes;
         let joined = self.bad(
             index - 1,
@@ -217,10 +227,8 @@ impl<'a> Scanner<'a> {
             "the end of the file is missing",
         );
         if joined {
-            self.scan.end.segments.push(SegmentInfo {
-                number: before.number,
-                size_bytes,
-            });
+            self.scan.end.segments.extend(info);
+            self.has_records = false;
         }
         joined
     }
@@ -242,6 +250,7 @@ impl<'a> Scanner<'a> {
         self.scan.end.segments.push(SegmentInfo {
             number: segment.number,
             size_bytes: offset as u64,
+            has_records: self.has_records,
         });
         let follows =
             |item: Item<'_>| matches!(item, Item::Frame { offset: at, .. } if at > offset);
