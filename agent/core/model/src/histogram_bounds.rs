@@ -3,23 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::Histogram;
-
-/// The growth from bucket to bucket for the schemas 1 to 8, as Prometheus's table of bounds has it:
-/// the first and the seventh differ from the exact value in the last digit.
-#[expect(
-    clippy::approx_constant,
-    reason = "the square root of two is one digit less here"
-)]
-const GROWTH: [f64; 8] = [
-    1.414213562373095,
-    1.189207115002721,
-    1.0905077326652577,
-    1.0442737824274138,
-    1.0218971486541166,
-    1.0108892860517005,
-    1.0054299011128027,
-    1.0027112750502025,
-];
+use crate::binary_logarithm::{exp2, times_power_of_two};
 
 /// For the schemas 0 to 8: the bounds in [0.5, 1).
 static FRACTIONS: LazyLock<Vec<Vec<f64>>> = LazyLock::new(fractions);
@@ -29,7 +13,8 @@ static FRACTIONS: LazyLock<Vec<Vec<f64>>> = LazyLock::new(fractions);
 fn fractions() -> Vec<Vec<f64>> {
     let mut bounds = vec![0.5];
     let mut all = vec![bounds.clone()];
-    for growth in GROWTH {
+    for schema in 1..=8_i32 {
+        let growth = exp2(exp2(-f64::from(schema)));
         bounds = bounds
             .iter()
             .flat_map(|bound| [*bound, bound * growth])
@@ -62,28 +47,6 @@ pub fn bucket_bound(index: i64, schema: i32) -> f64 {
         return f64::MAX;
     }
     times_power_of_two(*fraction, exponent)
-}
-
-/// `value` · 2^`exponent`, rounded once.
-fn times_power_of_two(value: f64, exponent: i64) -> f64 {
-    const BIAS: i64 = 1023;
-    // No float is so small or large that more would matter.
-    let exponent = exponent.clamp(-2200, 2200);
-    let power = |exponent: i64| f64::from_bits((exponent + BIAS).unsigned_abs() << 52);
-    let mut value = value;
-    let mut rest = exponent;
-    while rest > BIAS {
-        value *= power(BIAS);
-        rest -= BIAS;
-    }
-    // Only the last step may leave the normal numbers, so that it is the only one that rounds.
-    const STEP: i64 = 600;
-    while rest < -STEP {
-        let step = if rest < -2 * STEP { -STEP } else { rest + STEP };
-        value *= power(step);
-        rest -= step;
-    }
-    value * power(rest)
 }
 
 impl Histogram {

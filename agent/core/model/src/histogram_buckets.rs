@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Histogram;
+use crate::binary_logarithm::log2;
 use crate::histogram::bucket_counts;
 use crate::number::format_general;
 
@@ -22,9 +23,8 @@ impl Bucket {
         if linear {
             return (value - self.lower) / (self.upper - self.lower);
         }
-        let lower = self.lower.abs().log2();
-        let upper = self.upper.abs().log2();
-        let at = value.abs().log2();
+        let (lower, upper) = (log2(self.lower.abs()), log2(self.upper.abs()));
+        let at = log2(value.abs());
         if value > 0.0 {
             (at - lower) / (upper - lower)
         } else {

@@ -5,6 +5,7 @@
 //! milliseconds since 1970 (`_ms` last in the name). Knows nothing of files, networks, clocks or
 //! YAML.
 
+pub mod binary_logarithm;
 pub mod cancel;
 pub mod duration;
 pub mod family;

@@ -2,6 +2,8 @@
 
 use std::f64::consts::{LN_2, LN_10, PI};
 
+use narthex_model::binary_logarithm::log2;
+
 /// The function of that name, if it is one of a single number.
 pub(in crate::engine) fn function(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {
@@ -63,32 +65,6 @@ pub(in crate::engine) fn max_of(a: f64, b: f64) -> f64 {
     -min_of(-a, -b)
 }
 
-/// The exponent plus the logarithm of the mantissa, which is exact for powers of two.
-fn log2(value: f64) -> f64 {
-    if !value.is_finite() || value <= 0.0 {
-        return value.log2();
-    }
-    let (mantissa, exponent) = split(value);
-    if mantissa == 0.5 {
-        return f64::from(exponent - 1);
-    }
-    mantissa.ln() * (1.0 / LN_2) + f64::from(exponent)
-}
-
-/// Mantissa in [0.5, 1) and exponent of a positive number.
-fn split(value: f64) -> (f64, i32) {
-    const EXPONENT_BITS: u64 = 0x7ff;
-    const SUBNORMAL_SHIFT: i32 = 54;
-    if value < f64::MIN_POSITIVE {
-        let (mantissa, exponent) = split(value * f64::from_bits((1023 + 54) << 52));
-        return (mantissa, exponent - SUBNORMAL_SHIFT);
-    }
-    let bits = value.to_bits();
-    let exponent = i32::try_from((bits >> 52) & EXPONENT_BITS).unwrap_or(0) - 1022;
-    let mantissa = f64::from_bits((bits & !(EXPONENT_BITS << 52)) | (1022 << 52));
-    (mantissa, exponent)
-}
-
 fn sign(value: f64) -> f64 {
     if value < 0.0 {
         -1.0
@@ -102,21 +78,6 @@ fn sign(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn logarithms_of_powers_are_exact() {
-        for exponent in -1074..1024_i32 {
-            let value = if exponent < -1022 {
-                f64::from_bits(1 << (exponent + 1074))
-            } else {
-                f64::from_bits(u64::try_from(exponent + 1023).unwrap() << 52)
-            };
-            assert_eq!(log2(value), f64::from(exponent), "{exponent}");
-        }
-        assert!(log2(-1.0).is_nan());
-        assert_eq!(log2(0.0), f64::NEG_INFINITY);
-        assert_eq!(log2(f64::INFINITY), f64::INFINITY);
-    }
 
     #[test]
     fn rounding_and_clamping() {

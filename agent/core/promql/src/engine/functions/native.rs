@@ -1,5 +1,6 @@
 //! Functions of native histograms: their numbers, quantiles and fractions.
 
+use narthex_model::binary_logarithm::{exp2, log2};
 use narthex_model::{Bucket, Histogram, METRIC_NAME};
 
 use crate::engine::annotations::NanEffect;
@@ -180,12 +181,11 @@ fn interpolate(histogram: &Histogram, bucket: &Bucket, share: f64) -> f64 {
     if histogram.uses_custom_bounds() || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
         return bucket.lower + (bucket.upper - bucket.lower) * share;
     }
-    let lower = bucket.lower.abs().log2();
-    let upper = bucket.upper.abs().log2();
+    let (lower, upper) = (log2(bucket.lower.abs()), log2(bucket.upper.abs()));
     if bucket.lower > 0.0 {
-        (lower + (upper - lower) * share).exp2()
+        exp2(lower + (upper - lower) * share)
     } else {
-        -(upper + (lower - upper) * (1.0 - share)).exp2()
+        -exp2(upper + (lower - upper) * (1.0 - share))
     }
 }
 
