@@ -1,5 +1,7 @@
 //! What holds for any native histograms, sound ones and broken ones.
 
+#![expect(clippy::unwrap_used, reason = "a test: what fails must stop it")]
+
 use narthex_model::Histogram;
 use narthex_model::histogram::{CUSTOM_BOUNDS_SCHEMA, CounterReset, Span};
 use narthex_model::histogram_arithmetic::HistogramSum;

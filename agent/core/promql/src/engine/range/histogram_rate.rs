@@ -161,7 +161,10 @@ fn note_combined(
 }
 
 fn tell(findings: &[Finding], notes: &Notes<'_>) {
-    for finding in findings {
+    for (index, finding) in findings.iter().enumerate() {
+        if findings.iter().take(index).any(|told| told == finding) {
+            continue;
+        }
         notes.add(|annotations, name, span| match finding {
             Finding::NoCounter => annotations.histogram_is_no_counter(name, span),
             Finding::NoGauge => annotations.histogram_is_no_gauge(name, span),
