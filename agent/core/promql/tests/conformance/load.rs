@@ -179,6 +179,7 @@ impl Classic {
 impl ClassicHistogram {
     fn into_native(mut self) -> Histogram {
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.buckets.dedup_by(|next, kept| next.0 == kept.0);
         let total = self
             .count
             .or(self.buckets.last().map(|(_, count)| *count))
