@@ -184,7 +184,7 @@ impl LastFindings {
     }
 }
 
-pub(super) fn tell(query: &Query<'_>, finding: Finding, op: BinaryOp, span: Span) {
+fn tell(query: &Query<'_>, finding: Finding, op: BinaryOp, span: Span) {
     let op = op.as_str();
     query.annotate(span, |annotations, span| match finding {
         Finding::Types(left, right) => annotations.incompatible_types(left, op, right, span),

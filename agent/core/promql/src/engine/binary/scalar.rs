@@ -1,10 +1,10 @@
 //! Operators with a scalar on one side or both.
 
-use super::{Finding, Outcome, apply, apply_values, changes_meaning, tell};
+use super::{Finding, LastFindings, apply, apply_values, changes_meaning};
 use crate::engine::column::{Column, Value};
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, merge_same_labels};
-use crate::engine::operator::{Changed, Relabeled, SeriesInfo, Vector};
+use crate::engine::operator::{Relabeled, SeriesInfo, Vector, VectorOperator};
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::syntax::ast::{BinaryOp, Span};
@@ -51,43 +51,94 @@ pub(in crate::engine) fn vector_scalar<'q>(
     vector: Vector<'q>,
     scalar: Scalar,
 ) -> Vector<'q> {
-    let VectorScalar {
-        op,
-        return_bool,
-        side,
-        span,
-    } = operation;
-    let drops_name = changes_meaning(op) || return_bool;
-    let vector = if drops_name {
+    let drops_name = changes_meaning(operation.op) || operation.return_bool;
+    let input = if drops_name {
         without_names(query, vector)
     } else {
         vector
     };
-    let floats = move |scalar: &Scalar, step, value| {
-        let other = scalar.at(step);
-        let (left, right) = match side {
-            ScalarSide::Left => (other, value),
-            ScalarSide::Right => (value, other),
-        };
-        let outcome = apply(op, left, right);
-        if outcome.is_none() {
-            tell(query, Finding::Types("float", "float"), op, span);
+    let applied = Box::new(WithScalar {
+        query,
+        operation,
+        scalar,
+        input,
+        findings: LastFindings::default(),
+        next: 0,
+    });
+    if drops_name {
+        merge_same_labels(applied, Collision::Merge)
+    } else {
+        applied
+    }
+}
+
+struct WithScalar<'q> {
+    query: &'q Query<'q>,
+    operation: VectorScalar,
+    scalar: Scalar,
+    input: Vector<'q>,
+    findings: LastFindings,
+    next: usize,
+}
+
+impl VectorOperator for WithScalar<'_> {
+    fn series(&self) -> &[SeriesInfo] {
+        self.input.series()
+    }
+
+    fn next(&mut self) -> Result<Column, QueryError> {
+        let mut column = self.input.next()?;
+        self.apply_to_floats(&mut column);
+        if column.has_histograms() {
+            self.apply_to_histograms(&mut column)?;
         }
-        let Outcome {
-            value: result,
-            keep,
-        } = outcome?;
-        if return_bool {
-            return Some(truth(keep));
-        }
-        // A comparison that holds gives the vector's value, on whichever side it stands.
-        let result = if op.is_comparison() { value } else { result };
-        keep.then_some(result)
-    };
-    let mapped = Changed::boxed(vector, move |column: &mut Column| {
-        column.map(|step, value| floats(&scalar, step, value));
+        self.count_series();
+        Ok(column)
+    }
+
+    fn skip(&mut self) -> Result<(), QueryError> {
+        self.input.skip()?;
+        self.count_series();
+        Ok(())
+    }
+}
+
+impl WithScalar<'_> {
+    fn apply_to_floats(&mut self, column: &mut Column) {
+        let VectorScalar {
+            op,
+            return_bool,
+            side,
+            ..
+        } = self.operation;
+        column.map(|step, value| {
+            let other = self.scalar.at(step);
+            let (left, right) = match side {
+                ScalarSide::Left => (other, value),
+                ScalarSide::Right => (value, other),
+            };
+            let Some(outcome) = apply(op, left, right) else {
+                self.findings.add(step, Finding::Types("float", "float"));
+                return None;
+            };
+            if return_bool {
+                return Some(truth(outcome.keep));
+            }
+            // A comparison that holds gives the vector's value, on whichever side it stands.
+            let result = if op.is_comparison() {
+                value
+            } else {
+                outcome.value
+            };
+            outcome.keep.then_some(result)
+        });
+    }
+
+    fn apply_to_histograms(&mut self, column: &mut Column) -> Result<(), QueryError> {
+        let VectorScalar { op, side, .. } = self.operation;
         for (step, histogram) in column.take_histograms() {
-            let (histogram, other) = (Value::Histogram(&histogram), Value::Float(scalar.at(step)));
+            let other = Value::Float(self.scalar.at(step));
+            let histogram = Value::Histogram(&histogram);
             let applied = match side {
                 ScalarSide::Left => apply_values(op, other, histogram),
                 ScalarSide::Right => apply_values(op, histogram, other),
@@ -95,15 +146,19 @@ pub(in crate::engine) fn vector_scalar<'q>(
             match applied {
                 // No comparison works on a histogram and a float.
                 Ok(applied) => column.set_value(step, applied.value)?,
-                Err(finding) => tell(query, finding, op, span),
+                Err(finding) => self.findings.add(step, finding),
             }
         }
         Ok(())
-    });
-    if drops_name {
-        merge_same_labels(mapped, Collision::Merge)
-    } else {
-        mapped
+    }
+
+    /// After the last series, what was found is told.
+    fn count_series(&mut self) {
+        self.next += 1;
+        if self.next == self.input.series().len() {
+            let VectorScalar { op, span, .. } = self.operation;
+            self.findings.tell(self.query, op, span);
+        }
     }
 }
 
