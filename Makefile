@@ -81,4 +81,5 @@ torture: side-by-side
 
 bench-tsdb: side-by-side
 	tools=$$(tests/get-tools.sh)
+	cargo bench -p narthex-tsdb
 	$(TARGET)/release/narthex-side-by-side tsdb --narthex $(TARGET)/release/narthex --tools $$tools $(BENCH)

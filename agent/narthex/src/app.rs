@@ -360,6 +360,7 @@ async fn make_parts(
         registry,
         narthex_scrape::Options {
             spread_seed: machine::hostname(),
+            timestamp_tolerance_ms: flags.scrape_tolerance_ms(),
             ..Default::default()
         },
     )?);

@@ -60,6 +60,27 @@ pub(crate) struct Flags {
     #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", value_parser = narthex_config::size_bytes)]
     pub(crate) retention_bytes: Option<u64>,
 
+    /// The range of the smallest blocks.
+    #[arg(long = "storage.tsdb.min-block-duration", value_name = "DURATION", default_value = "2h", value_parser = duration_ms, hide_short_help = true)]
+    pub(crate) min_block_ms: u64,
+
+    /// The longest block that compaction makes [default: a tenth of the retention time, at most
+    /// 31d]. The same as the smallest range keeps blocks as they are, for those who ship them.
+    #[arg(long = "storage.tsdb.max-block-duration", value_name = "DURATION", value_parser = duration_ms, hide_short_help = true)]
+    pub(crate) max_block_ms: Option<u64>,
+
+    /// Scrapes that start at most so late get the time they were due at; at most 1 % of the interval.
+    #[arg(long = "scrape.timestamp-tolerance", value_name = "DURATION", default_value = "10ms", value_parser = duration_ms, hide_short_help = true)]
+    pub(crate) timestamp_tolerance_ms: u64,
+    #[arg(
+        long = "scrape.adjust-timestamps",
+        hide = true,
+        overrides_with = "no_adjust_timestamps"
+    )]
+    adjust_timestamps: bool,
+    #[arg(long = "no-scrape.adjust-timestamps", hide = true)]
+    no_adjust_timestamps: bool,
+
     /// Address to listen on for the API; may be given several times.
     #[arg(
         long = "web.listen-address",
@@ -127,10 +148,6 @@ pub(crate) struct Flags {
 struct IgnoredFlags {
     #[arg(long = "storage.tsdb.wal-compression", hide = true, action = ArgAction::SetTrue)]
     wal_compression: bool,
-    #[arg(long = "storage.tsdb.min-block-duration", hide = true)]
-    min_block_duration: Option<String>,
-    #[arg(long = "storage.tsdb.max-block-duration", hide = true)]
-    max_block_duration: Option<String>,
     #[arg(long = "web.console.templates", hide = true)]
     console_templates: Option<String>,
     #[arg(long = "web.console.libraries", hide = true)]
@@ -174,14 +191,6 @@ impl Cli {
         let ignored = &self.ignored;
         let given = [
             ("storage.tsdb.wal-compression", ignored.wal_compression),
-            (
-                "storage.tsdb.min-block-duration",
-                ignored.min_block_duration.is_some(),
-            ),
-            (
-                "storage.tsdb.max-block-duration",
-                ignored.max_block_duration.is_some(),
-            ),
             ("web.console.templates", ignored.console_templates.is_some()),
             ("web.console.libraries", ignored.console_libraries.is_some()),
             ("web.page-title", ignored.page_title.is_some()),
@@ -233,6 +242,14 @@ impl Flags {
         self.features.iter().any(|feature| feature == name)
     }
 
+    /// How late a scrape may start and still get the time it was due at. 0 leaves all as they are.
+    pub(crate) fn scrape_tolerance_ms(&self) -> u64 {
+        match self.no_adjust_timestamps {
+            true => 0,
+            false => self.timestamp_tolerance_ms,
+        }
+    }
+
     /// For `/api/v1/status/flags`: every flag as text, under its name.
     pub(crate) fn as_texts(&self) -> BTreeMap<String, String> {
         let path = |path: &PathBuf| path.display().to_string();
@@ -250,6 +267,20 @@ impl Flags {
             ("narthex.config.file", optional(&self.narthex_config_file)),
             ("storage.tsdb.path", path(&self.storage_path)),
             ("storage.tsdb.retention.time", retention),
+            (
+                "storage.tsdb.min-block-duration",
+                duration::format_ms(self.min_block_ms),
+            ),
+            (
+                "storage.tsdb.max-block-duration",
+                self.max_block_ms
+                    .map(duration::format_ms)
+                    .unwrap_or_default(),
+            ),
+            (
+                "scrape.timestamp-tolerance",
+                duration::format_ms(self.scrape_tolerance_ms()),
+            ),
             (
                 "storage.tsdb.retention.size",
                 self.retention_bytes

@@ -234,6 +234,10 @@ pub(crate) fn store_config(flags: &Flags, config: &PrometheusConfig) -> narthex_
         retention_percent: retention.disk_percent,
         out_of_order_window_ms: i64::try_from(storage.out_of_order_time_window_ms)
             .unwrap_or(i64::MAX),
+        block_range_ms: i64::try_from(flags.min_block_ms).unwrap_or(i64::MAX),
+        longest_block_ms: flags
+            .max_block_ms
+            .map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         exemplar_limit: storage.exemplar_limit.unwrap_or(usual.exemplar_limit),
         ..usual
     }

@@ -198,7 +198,7 @@ fn what_is_wrong_in_itself_is_refused_at_once() {
     let mut batch = head.batch();
     assert_eq!(batch.append(&Labels::empty(), 1, 1.0), Err(NoLabels));
     let wrong = Arc::new(Histogram {
-        count: 1.0,
+        count: -1.0,
         ..(*histogram(3.0)).clone()
     });
     let refused = batch.append_histogram(&labels("a"), 1, wrong);

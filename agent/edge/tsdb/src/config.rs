@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::log::SEGMENT_BYTES;
 
-/// The range of the smallest blocks, as Prometheus's default.
-pub(crate) const BLOCK_RANGE_MS: i64 = 2 * 3_600_000;
+/// The range of the smallest blocks where nothing else is said, as in Prometheus.
+const BLOCK_RANGE_MS: i64 = 2 * 3_600_000;
+/// Below this the head would do little else than write blocks.
+const BLOCK_RANGE_MS_MIN: i64 = 60_000;
 
 /// How the store is set up.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,11 @@ pub struct Config {
     pub retention_bytes: u64,
     /// The oldest blocks go when all takes more than this share of the disk. 0 keeps all.
     pub retention_percent: f64,
+    /// The range of the smallest blocks. Existing blocks of other ranges are no problem.
+    pub block_range_ms: i64,
+    /// The longest block that compaction makes; a tenth of the retention time if it is not said.
+    /// Where it is the smallest range, blocks are left as they are, as shippers want it.
+    pub longest_block_ms: Option<i64>,
     /// How far behind the newest sample late ones are taken. 0 takes none.
     pub out_of_order_window_ms: i64,
     /// Exemplars that are kept in all.
@@ -39,11 +46,19 @@ impl Config {
             retention_ms: 15 * 24 * 3_600_000,
             retention_bytes: 0,
             retention_percent: 0.0,
+            block_range_ms: BLOCK_RANGE_MS,
+            longest_block_ms: None,
             out_of_order_window_ms: 0,
             exemplar_limit: 100_000,
             wal_segment_bytes: SEGMENT_BYTES,
             sync_interval: Duration::from_secs(1),
         }
+    }
+}
+
+impl Config {
+    pub(crate) fn range_ms(&self) -> i64 {
+        self.block_range_ms.max(BLOCK_RANGE_MS_MIN)
     }
 }
 

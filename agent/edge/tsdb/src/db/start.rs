@@ -14,7 +14,7 @@ use prometheus::Registry;
 use super::upkeep::Upkeep;
 use super::{Db, log_folder};
 use crate::commit_log::CommitLog;
-use crate::config::{BLOCK_RANGE_MS, Config, OpenError};
+use crate::config::{Config, OpenError};
 use crate::disk::{Disk, with_path};
 use crate::head_chunks::{self, HeadChunks};
 use crate::lock::{FolderLock, LockError};
@@ -116,7 +116,7 @@ fn lock_folder(config: &Config) -> Result<FolderLock, OpenError> {
 
 fn new_head(config: &Config, chunks: &Arc<HeadChunks>) -> Head {
     let options = Options {
-        chunk_range_ms: BLOCK_RANGE_MS,
+        chunk_range_ms: config.range_ms(),
         out_of_order_window_ms: config.out_of_order_window_ms,
         exemplar_limit: config.exemplar_limit,
     };

@@ -15,7 +15,6 @@ use narthex_blocks::plan::{block_ranges_ms, max_block_ms};
 use narthex_blocks::{Error, NewBlock, Usage};
 
 use super::Db;
-use crate::config::BLOCK_RANGE_MS;
 use crate::log::files;
 use crate::replay::Report;
 use crate::snapshot_file::SnapshotWriter;
@@ -173,8 +172,15 @@ impl Db {
         // What is older than the border came late.
         let oldest_ms = oldest_ms.max(self.head.min_valid_ms());
         let span_ms = newest_ms.saturating_sub(oldest_ms);
-        let start_ms = range_start_ms(oldest_ms);
-        (span_ms > BLOCK_RANGE_MS / 2 * 3).then(|| start_ms.saturating_add(BLOCK_RANGE_MS))
+        let start_ms = self.range_start_ms(oldest_ms);
+        let range_ms = self.config.range_ms();
+        (span_ms > range_ms / 2 * 3).then(|| start_ms.saturating_add(range_ms))
+    }
+
+    /// The start of the block range that a time is in.
+    fn range_start_ms(&self, time_ms: i64) -> i64 {
+        let range_ms = self.config.range_ms();
+        time_ms.div_euclid(range_ms).saturating_mul(range_ms)
     }
 
     /// Writes what the head has from before `border_ms` as blocks. The newest ends at `end_ms`.
@@ -183,9 +189,9 @@ impl Db {
             return Ok(());
         };
         let late_before_ms = self.head.min_valid_ms();
-        let mut start_ms = range_start_ms(oldest_ms);
+        let mut start_ms = self.range_start_ms(oldest_ms);
         while start_ms < border_ms {
-            let next_ms = start_ms.saturating_add(BLOCK_RANGE_MS);
+            let next_ms = start_ms.saturating_add(self.config.range_ms());
             let is_late = next_ms <= late_before_ms;
             let hints: &[&str] = if is_late { &[LATE_HINT] } else { &[] };
             let new = NewBlock::first_level(start_ms, next_ms.min(end_ms), hints);
@@ -253,8 +259,10 @@ impl Db {
 
     fn compact_blocks(&self) -> Result<(), Error> {
         self.block_metrics.compactions_triggered.inc();
-        let longest_ms = max_block_ms(BLOCK_RANGE_MS, self.limits().time_ms);
-        let ranges_ms = block_ranges_ms(BLOCK_RANGE_MS, longest_ms);
+        let range_ms = self.config.range_ms();
+        let usual_ms = max_block_ms(range_ms, self.limits().time_ms);
+        let longest_ms = self.config.longest_block_ms.unwrap_or(usual_ms);
+        let ranges_ms = block_ranges_ms(range_ms, longest_ms);
         for compacted in self.blocks.compact(&ranges_ms, &|| self.pace())? {
             tracing::info!(
                 parents = compacted.parents.len(),
@@ -398,13 +406,6 @@ impl io::Write for Stoppable<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
-}
-
-/// The start of the block range that a time is in.
-fn range_start_ms(time_ms: i64) -> i64 {
-    time_ms
-        .div_euclid(BLOCK_RANGE_MS)
-        .saturating_mul(BLOCK_RANGE_MS)
 }
 
 fn report(error: &Error, what: &str) {
