@@ -104,6 +104,7 @@ fn run_script(file: &Path, mode: Mode) -> Vec<(usize, Outcome)> {
     let engine = Engine::new(EngineOptions {
         max_samples: 10_000,
         delayed_name_removal: mode == Mode::Delayed,
+        use_start_timestamps: true,
         ..EngineOptions::default()
     });
     let store = MemoryStore::default();

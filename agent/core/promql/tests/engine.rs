@@ -159,34 +159,6 @@ fn range_queries_give_points_at_the_steps() {
 }
 
 #[test]
-fn what_is_missing_is_refused_by_name() {
-    for (text, expected) in [
-        (
-            "rate(up[5m] anchored)",
-            "not supported: the modifier anchored",
-        ),
-        (
-            "rate(up[5m] smoothed)",
-            "not supported: the modifier smoothed",
-        ),
-        ("up smoothed", "not supported: the modifier smoothed"),
-        (
-            "up + fill(0) up",
-            "not supported: the modifiers fill, fill_left and fill_right",
-        ),
-        ("info(up)", "not supported: the function info()"),
-        (
-            "start_timestamp(up)",
-            "not supported: the function start_timestamp()",
-        ),
-    ] {
-        let error = instant(text, 90_000).unwrap_err();
-        assert!(matches!(error, QueryError::NotSupported(_)), "{text}");
-        assert_eq!(error.to_string(), expected, "{text}");
-    }
-}
-
-#[test]
 fn native_histograms_are_values() {
     for (text, expected) in [
         ("native", "{__name__=\"native\"} {count:0, sum:0}"),
@@ -569,6 +541,13 @@ fn deep_expressions_do_not_exhaust_the_stack() {
             "[1m:1m])".repeat(depth / 2)
         ),
         vec!["1"; depth].join(" + "),
+        // A chain is one level, whatever it is made of.
+        vec!["up"; 10_000].join(" + "),
+        vec!["up"; 10_000].join(" and "),
+        vec!["up"; 10_000].join(" or "),
+        format!("up{}", " + 1".repeat(10_000)),
+        format!("info(up{})", " - up @ 0".repeat(10_000)),
+        vec!["1"; 10_000].join(" + "),
     ] {
         let shown = &text[..text.len().min(40)];
         match range(&text, MINUTE) {

@@ -16,12 +16,23 @@ type Samples = BTreeMap<i64, SampleValue>;
 #[derive(Default)]
 pub struct MemoryStore {
     series: RwLock<BTreeMap<Labels, Samples>>,
+    starts_ms: RwLock<BTreeMap<Labels, BTreeMap<i64, i64>>>,
     references: Mutex<HashMap<SeriesRef, Labels>>,
 }
 
 impl MemoryStore {
     pub fn clear(&self) {
         self.write().clear();
+        let starts = self.starts_ms.write();
+        starts.unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Says when the counter started whose sample this is.
+    pub fn set_start(&self, labels: &Labels, timestamp_ms: i64, start_ms: i64) {
+        let starts = self.starts_ms.write();
+        let mut starts = starts.unwrap_or_else(PoisonError::into_inner);
+        let of_series = starts.entry(labels.clone()).or_default();
+        of_series.insert(timestamp_ms, start_ms);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Labels, Samples>> {
@@ -181,6 +192,7 @@ fn fit(samples: &Samples, timestamp_ms: i64, value: &SampleValue) -> Result<bool
 struct MemorySeries {
     labels: Labels,
     samples: Vec<(i64, SampleValue)>,
+    starts_ms: BTreeMap<i64, i64>,
 }
 
 impl Series for MemorySeries {
@@ -189,9 +201,18 @@ impl Series for MemorySeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        self.visit_with_starts(&mut |column, _| visit(column))
+    }
+
+    fn visit_with_starts(
+        &self,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
+    ) -> Result<(), StorageError> {
         let is_float = |s: &(i64, SampleValue)| matches!(s.1, SampleValue::Float(_));
         for run in self.samples.chunk_by(|a, b| is_float(a) == is_float(b)) {
             let timestamps_ms: Vec<i64> = run.iter().map(|(t, _)| *t).collect();
+            let start = |t| self.starts_ms.get(t).copied().unwrap_or(0);
+            let starts_ms: Vec<i64> = timestamps_ms.iter().map(start).collect();
             let floats: Vec<f64> = run.iter().filter_map(|(_, v)| v.as_float()).collect();
             let histograms: Vec<Arc<Histogram>> = run
                 .iter()
@@ -201,15 +222,17 @@ impl Series for MemorySeries {
                 })
                 .collect();
             if floats.is_empty() {
-                visit(Column::Histograms {
+                let column = Column::Histograms {
                     timestamps_ms: &timestamps_ms,
                     values: &histograms,
-                });
+                };
+                visit(column, &starts_ms);
             } else {
-                visit(Column::Floats {
+                let column = Column::Floats {
                     timestamps_ms: &timestamps_ms,
                     values: &floats,
-                });
+                };
+                visit(column, &starts_ms);
             }
         }
         Ok(())
@@ -222,6 +245,8 @@ impl Queryable for MemoryStore {
             return Ok(Vec::new());
         }
         let series = self.read();
+        let starts = self.starts_ms.read();
+        let starts = starts.unwrap_or_else(PoisonError::into_inner);
         let matching = series
             .iter()
             .filter(|(labels, _)| all_match(query.matchers, labels));
@@ -230,6 +255,7 @@ impl Queryable for MemoryStore {
                 let range = samples.range(query.start_ms..=query.end_ms);
                 let samples = range.map(|(t, v)| (*t, v.clone())).collect();
                 Box::new(MemorySeries {
+                    starts_ms: starts.get(labels).cloned().unwrap_or_default(),
                     labels: labels.clone(),
                     samples,
                 }) as Box<dyn Series>

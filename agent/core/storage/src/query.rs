@@ -58,6 +58,16 @@ pub trait Series: Send + Sync {
     /// stale markers included. Runs are not empty.
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError>;
 
+    /// As `visit`, with the time at which each sample's counter started: as many as the run has
+    /// samples, 0 where a start is not known, or none at all if the run has no starts. Only queries
+    /// that look at starts call it; a store that keeps none leaves it as it is.
+    fn visit_with_starts(
+        &self,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
+    ) -> Result<(), StorageError> {
+        self.visit(&mut |column| visit(column, &[]))
+    }
+
     /// Times between which all samples lie that `visit` will give, both inclusive, where they are
     /// known without a look at the samples. Series of several sources that do not overlap are read
     /// one after another without copying; what gives no range may overlap with everything.

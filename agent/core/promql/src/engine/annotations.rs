@@ -19,6 +19,8 @@ pub(super) struct Annotations {
 struct Entry {
     span: Span,
     monotonicity: Option<Monotonicity>,
+    /// Told if there are several.
+    occurrences: u64,
 }
 
 /// How far classic histograms had to be corrected.
@@ -68,6 +70,7 @@ impl Annotations {
         let entry = self.entries.entry(text).or_insert(Entry {
             span,
             monotonicity: None,
+            occurrences: 0,
         });
         if span.start > entry.span.start {
             entry.span = span;
@@ -99,6 +102,19 @@ impl Annotations {
         self.add(text, span);
     }
 
+    /// `windows` is in how many windows of a range function.
+    pub(super) fn start_time_overlap(&mut self, metric_name: &str, windows: u64, span: Span) {
+        let text = format!(
+            "{WARNING}sample has start time that overlaps with previous sample timestamp for metric \
+             {}",
+            quoted(metric_name)
+        );
+        self.add(text.clone(), span);
+        if let Some(entry) = self.entries.get_mut(&text) {
+            entry.occurrences += windows;
+        }
+    }
+
     pub(super) fn sort_in_range_query(&mut self, span: Span) {
         self.add(
             format!(
@@ -113,6 +129,21 @@ impl Annotations {
         let text = format!(
             "{INFO}metric might not be a counter, name does not end in \
              _total/_sum/_count/_bucket: {}",
+            quoted(metric_name)
+        );
+        self.add(text, span);
+    }
+
+    pub(super) fn possible_non_counter_type(
+        &mut self,
+        metric_name: &str,
+        type_label: &str,
+        span: Span,
+    ) {
+        let text = format!(
+            "{INFO}metric might not be a counter, __type__ label is not set to \"counter\" or \
+             \"histogram\", got {}: {}",
+            quoted(type_label),
             quoted(metric_name)
         );
         self.add(text, span);
@@ -245,9 +276,13 @@ impl Annotations {
             if query.is_empty() {
                 return text;
             }
-            let details = entry.monotonicity.map(|m| m.to_string());
+            let details = match (entry.monotonicity, entry.occurrences) {
+                (Some(monotonicity), _) => monotonicity.to_string(),
+                (None, 0 | 1) => String::new(),
+                (None, several) => format!(" ({several} occurrences)"),
+            };
             let (line, column) = entry.span.line_and_column(query);
-            format!("{text}{} ({line}:{column})", details.unwrap_or_default())
+            format!("{text}{details} ({line}:{column})")
         });
         texts.partition(|text| text.starts_with(WARNING))
     }

@@ -9,27 +9,27 @@ use super::aggregate::count_values::count_values;
 use super::aggregate::fold::{Fold, fold};
 use super::aggregate::limit::{limit_k, limit_ratio};
 use super::aggregate::rank::{Rank, rank};
-use super::binary::matching::{Operation, vectors};
-use super::binary::scalar::{ScalarSide, VectorScalar, scalars, vector_scalar, without_names};
-use super::binary::set::{Keep, filter, union};
+use super::binary::scalar::without_names;
 use super::column::{Bitmap, Column};
 use super::error::QueryError;
 use super::functions::absent::{absent, labels_of};
+use super::functions::info::{self, InfoSelection};
 use super::functions::{histogram, labels, math, native, sort, time};
 use super::invariant::{Repeated, is_step_invariant, plain_selector, without_parens};
 use super::merge::{Collision, merge_same_labels};
-use super::operator::{Changed, Mapped, Vector};
+use super::operator::{Changed, Mapped, Ready, Vector, skip_all};
 use super::query::Query;
+use super::range::extended::Extension;
 use super::range::select::{SubqueryRanges, stored_ranges, subquery_steps};
 use super::range::table::{Arguments, window_function};
 use super::range::{RangeCall, RangeVector};
 use super::scalar::Scalar;
 use super::selector::{Give, instant_selector};
+use super::smoothed::smoothed_selector;
 use super::statistics::Use;
 use super::steps::Steps;
 use crate::syntax::ast::{
-    AggregateExpr, AggregateOp, BinaryExpr, BinaryOp, Call, Expr, ExprKind, Subquery, UnaryOp,
-    ValueType, VectorSelector,
+    AggregateExpr, AggregateOp, Call, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
 };
 
 /// Evaluates expressions at the same steps.
@@ -57,20 +57,27 @@ impl<'q> Evaluator<'q> {
             let once = self.at(self.steps.first()).vector(expr)?;
             return Ok(Repeated::boxed(self.query, self.steps, once));
         }
-        let inside = Evaluator {
+        self.inside(expr).vector_of(expr)
+    }
+
+    /// What evaluates the parts of `expr`.
+    pub(super) fn inside(self, expr: &Expr) -> Self {
+        Evaluator {
             wanted: self.wanted.inside(expr),
             ..self
-        };
-        inside.vector_of(expr)
+        }
     }
 
     fn vector_of(self, expr: &'q Expr) -> Result<Vector<'q>> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.vector(inner),
             ExprKind::Unary { op, expr } => self.unary(*op, expr),
-            ExprKind::Binary(binary) => self.binary(binary, expr),
+            ExprKind::Binary(binary) => self.vector_chain(binary, expr),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr),
             ExprKind::Call(call) => self.call(call, expr),
+            ExprKind::VectorSelector(selector) if selector.smoothed => {
+                self.smoothed(selector, expr)
+            }
             ExprKind::VectorSelector(selector) => self.selector(selector, Give::Value),
             ExprKind::Number(_)
             | ExprKind::String(_)
@@ -89,11 +96,7 @@ impl<'q> Evaluator<'q> {
                 expr,
             } => Ok(self.scalar(expr)?.map(|value| -value)),
             ExprKind::Unary { expr, .. } => self.scalar(expr),
-            ExprKind::Binary(binary) => scalars(
-                binary.op,
-                self.scalar(&binary.left)?,
-                self.scalar(&binary.right)?,
-            ),
+            ExprKind::Binary(binary) => self.scalar_chain(binary, expr),
             ExprKind::Call(call) => self.scalar_call(call, expr),
             _ => Err(wrong_type(expr)),
         }
@@ -107,17 +110,21 @@ impl<'q> Evaluator<'q> {
             ExprKind::MatrixSelector(matrix) => {
                 let shift = times.shift(&matrix.selector.time)?;
                 let range_ms = times.length_ms(&matrix.range)?;
+                let extension = Extension::of(&matrix.selector);
+                let (before_ms, after_ms) = extension.reach_ms(self.query.lookback_ms);
                 let matchers = &matrix.selector.matchers;
+                let reach_ms = (range_ms.saturating_add(before_ms), after_ms);
                 Ok(RangeVector {
                     source: stored_ranges(
                         self.query,
                         self.steps,
                         matchers,
                         shift,
-                        range_ms,
+                        reach_ms,
                         self.wanted,
                     )?,
                     range_ms,
+                    reach_ms: (before_ms, after_ms),
                     shift,
                     span: expr.span,
                 })
@@ -129,6 +136,7 @@ impl<'q> Evaluator<'q> {
                 Ok(RangeVector {
                     source: Box::new(SubqueryRanges::new(input, steps)),
                     range_ms,
+                    reach_ms: (0, 0),
                     shift,
                     span: expr.span,
                 })
@@ -160,6 +168,11 @@ impl<'q> Evaluator<'q> {
         instant_selector(self.query, self.steps, matchers, shift, give, self.wanted)
     }
 
+    fn smoothed(self, selector: &'q VectorSelector, expr: &'q Expr) -> Result<Vector<'q>> {
+        let shift = self.query.times.shift(&selector.time)?;
+        smoothed_selector(self.query, self.steps, selector, shift, expr.span)
+    }
+
     fn unary(self, op: UnaryOp, expr: &'q Expr) -> Result<Vector<'q>> {
         let input = self.vector(expr)?;
         if op == UnaryOp::Plus {
@@ -168,46 +181,6 @@ impl<'q> Evaluator<'q> {
         let input = without_names(self.query, input);
         let negated = Changed::boxed(input, negate);
         Ok(merge_same_labels(negated, Collision::Merge))
-    }
-
-    fn binary(self, binary: &'q BinaryExpr, expr: &'q Expr) -> Result<Vector<'q>> {
-        let is_scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
-        let operation = |side| VectorScalar {
-            op: binary.op,
-            return_bool: binary.return_bool,
-            side,
-            span: expr.span,
-        };
-        if is_scalar(&binary.left) {
-            let scalar = self.scalar(&binary.left)?;
-            let vector = self.vector(&binary.right)?;
-            let operation = operation(ScalarSide::Left);
-            return Ok(vector_scalar(self.query, operation, vector, scalar));
-        }
-        let left = self.vector(&binary.left)?;
-        if is_scalar(&binary.right) {
-            let scalar = self.scalar(&binary.right)?;
-            let operation = operation(ScalarSide::Right);
-            return Ok(vector_scalar(self.query, operation, left, scalar));
-        }
-        let right = self.vector(&binary.right)?;
-        let Some(matching) = &binary.matching else {
-            return Err(wrong_type(expr));
-        };
-        Ok(match binary.op {
-            BinaryOp::And => filter(self.steps, Keep::Matched, matching, left, right)?,
-            BinaryOp::Unless => filter(self.steps, Keep::Unmatched, matching, left, right)?,
-            BinaryOp::Or => union(self.steps, matching, left, right),
-            op => {
-                let operation = Operation {
-                    op,
-                    return_bool: binary.return_bool,
-                    matching,
-                    span: expr.span,
-                };
-                vectors(self.query, self.steps, operation, left, right)?
-            }
-        })
     }
 
     fn aggregate(self, aggregate: &'q AggregateExpr, expr: &'q Expr) -> Result<Vector<'q>> {
@@ -320,9 +293,7 @@ impl<'q> Evaluator<'q> {
             return self.range_call(call);
         }
         if let Some(function) = math::function(name) {
-            let input = self.unnamed(call, 0)?;
-            let mapped = Mapped::boxed(input, move |_, value| Some(function(value)));
-            return Ok(merge_same_labels(mapped, Collision::Merge));
+            return self.math_call(call, function);
         }
         if let Some(function) = time::function(name) {
             return self.date_call(call, function);
@@ -333,11 +304,9 @@ impl<'q> Evaluator<'q> {
                 .scalar_argument(call, 0)?
                 .into_vector(self.query, &self.steps),
             "timestamp" => self.timestamp(call),
-            "absent" => {
-                let argument = argument(call, 0)?;
-                let labels = labels_of(without_parens(argument));
-                absent(self.query, self.steps, self.vector(argument)?, labels)
-            }
+            "start_timestamp" => self.start_timestamp(call),
+            "info" => self.info_call(call),
+            "absent" => self.absent(call),
             "label_replace" | "label_join" => self.label_call(call),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
                 self.sort_call(call, expr)
@@ -353,6 +322,18 @@ impl<'q> Evaluator<'q> {
                 None => Err(unknown_function(call)),
             },
         }
+    }
+
+    fn math_call(self, call: &'q Call, function: fn(f64) -> f64) -> Result<Vector<'q>> {
+        let input = self.unnamed(call, 0)?;
+        let mapped = Mapped::boxed(input, move |_, value| Some(function(value)));
+        Ok(merge_same_labels(mapped, Collision::Merge))
+    }
+
+    fn absent(self, call: &'q Call) -> Result<Vector<'q>> {
+        let argument = argument(call, 0)?;
+        let labels = labels_of(without_parens(argument));
+        absent(self.query, self.steps, self.vector(argument)?, labels)
     }
 
     /// The vector argument without metric names.
@@ -378,10 +359,16 @@ impl<'q> Evaluator<'q> {
             }
         }
         let range_expr = range.ok_or_else(|| unknown_function(call))?;
+        let extension = match &range_expr.kind {
+            ExprKind::MatrixSelector(matrix) => Extension::of(&matrix.selector),
+            _ => Extension::None,
+        };
+        extension.check_function(name)?;
         let input = self.range(range_expr)?;
         let arguments = Arguments {
             scalars,
             range_ms: input.range_ms,
+            extension,
             range_span: input.span,
         };
         let function =
@@ -479,6 +466,37 @@ impl<'q> Evaluator<'q> {
         Ok(merge_same_labels(unnamed, Collision::Merge))
     }
 
+    /// When the sample of a plain selector started; nothing for other expressions, whose samples
+    /// are of no store.
+    fn start_timestamp(self, call: &'q Call) -> Result<Vector<'q>> {
+        let argument = argument(call, 0)?;
+        let selector = plain_selector(argument).filter(|_| self.query.use_start_timestamps);
+        let Some(selector) = selector else {
+            skip_all(&mut self.vector(argument)?)?;
+            return Ok(Ready::boxed(Vec::new()));
+        };
+        let starts = self.selector(selector, Give::StartTimestamp)?;
+        let unnamed = without_names(self.query, starts);
+        Ok(merge_same_labels(unnamed, Collision::Merge))
+    }
+
+    fn info_call(self, call: &'q Call) -> Result<Vector<'q>> {
+        let base = argument(call, 0)?;
+        let matchers = match call.args.get(1).map(|argument| &argument.kind) {
+            Some(ExprKind::VectorSelector(selector)) => &selector.matchers[..],
+            _ => &[],
+        };
+        let shift = info::info_shift(self.query, base)?;
+        let selection = InfoSelection::new(matchers);
+        info::info(
+            self.query,
+            self.steps,
+            self.vector(base)?,
+            &selection,
+            shift,
+        )
+    }
+
     fn label_call(self, call: &'q Call) -> Result<Vector<'q>> {
         let [_, texts @ ..] = &call.args[..] else {
             return Err(unknown_function(call));
@@ -573,7 +591,7 @@ pub(super) fn text(expr: &Expr) -> Option<&str> {
 }
 
 /// The parser checks types, so this is met only if a tree was built by hand.
-fn wrong_type(expr: &Expr) -> QueryError {
+pub(super) fn wrong_type(expr: &Expr) -> QueryError {
     QueryError::execution(format!(
         "unexpected {} in the expression",
         expr.value_type().documented()

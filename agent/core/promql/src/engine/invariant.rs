@@ -27,13 +27,18 @@ const UNSAFE_FUNCTIONS: [&str; 15] = [
     "year",
 ];
 
-pub(super) fn is_step_invariant(expr: &Expr) -> bool {
+pub(super) fn is_step_invariant(mut expr: &Expr) -> bool {
+    // Chains of operators may be long.
+    while let ExprKind::Binary(binary) = &expr.kind {
+        if !is_step_invariant(&binary.right) {
+            return false;
+        }
+        expr = &binary.left;
+    }
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Binary(_) => false,
         ExprKind::Paren(inner) | ExprKind::Unary { expr: inner, .. } => is_step_invariant(inner),
-        ExprKind::Binary(binary) => {
-            is_step_invariant(&binary.left) && is_step_invariant(&binary.right)
-        }
         ExprKind::Aggregate(aggregate) => {
             is_step_invariant(&aggregate.expr)
                 && aggregate.param.as_ref().is_none_or(is_step_invariant)

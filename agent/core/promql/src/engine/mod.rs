@@ -24,6 +24,7 @@ mod annotations;
 mod binary;
 mod budget;
 mod calendar;
+mod chain;
 mod column;
 mod durations;
 mod error;
@@ -41,6 +42,7 @@ mod refuse;
 mod run;
 mod scalar;
 mod selector;
+mod smoothed;
 mod statistics;
 mod steps;
 
@@ -61,6 +63,10 @@ pub struct EngineOptions {
     pub default_subquery_step_ms: i64,
     /// Metric names that a function drops go away only at the end of the query.
     pub delayed_name_removal: bool,
+    /// `rate` and its kin look at when the store says that a counter started.
+    pub use_start_timestamps: bool,
+    /// Series have their type in the label `__type__`, and it tells what is a counter.
+    pub type_and_unit_labels: bool,
 }
 
 impl Default for EngineOptions {
@@ -70,6 +76,8 @@ impl Default for EngineOptions {
             max_samples: 50_000_000,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            use_start_timestamps: false,
+            type_and_unit_labels: false,
         }
     }
 }
@@ -163,6 +171,8 @@ impl Engine {
                 .unwrap_or(options.lookback_delta_ms),
             default_subquery_step_ms: options.default_subquery_step_ms,
             delayed_name_removal: options.delayed_name_removal,
+            use_start_timestamps: options.use_start_timestamps,
+            type_and_unit_labels: options.type_and_unit_labels,
             times,
             budget: Budget::new(options.max_samples),
             annotations: Mutex::default(),

@@ -18,6 +18,8 @@ pub(super) struct Query<'q> {
     pub lookback_ms: i64,
     pub default_subquery_step_ms: i64,
     pub delayed_name_removal: bool,
+    pub use_start_timestamps: bool,
+    pub type_and_unit_labels: bool,
     pub times: QueryTimes,
     pub budget: Arc<Budget>,
     pub annotations: Mutex<Annotations>,

@@ -13,6 +13,7 @@ use super::merge::{Collision, merge_same_labels};
 use super::operator::{Relabeled, SeriesInfo, Vector, drop_name};
 use super::output::{MatrixSeries, QueryOutput, QueryValue, VectorSample};
 use super::query::Query;
+use super::range::extended::{Extension, with_borders};
 use super::range::{Samples, sizes};
 use super::statistics::Use;
 use super::steps::Steps;
@@ -192,16 +193,27 @@ fn range_vector<'q>(
         let (vector, steps) = evaluator.subquery(subquery)?;
         return matrix(query, vector, steps);
     }
+    let extension = match &without_parens(expr).kind {
+        ExprKind::MatrixSelector(matrix) => Extension::of(&matrix.selector),
+        _ => Extension::None,
+    };
     let mut range = evaluator.range(expr)?;
+    let end_ms = range.shift.apply(evaluator.steps.start_ms);
+    let start_ms = end_ms.saturating_sub(range.range_ms);
     let mut series: Vec<MatrixSeries> = Vec::new();
     let mut samples = Samples::new(query)?;
     let mut held = query.charge(0)?;
     for index in 0..range.source.series().len() {
         range.source.next(&mut samples)?;
-        let times = samples.times_ms.iter().copied();
-        let points: Vec<(i64, f64)> = times.zip(samples.values.iter().copied()).collect();
         let times = samples.histogram_times_ms.iter().copied();
         let histograms: Histograms = times.zip(samples.histograms.iter().cloned()).collect();
+        extension.check_result(&histograms)?;
+        let points: Vec<(i64, f64)> = if extension == Extension::None {
+            let times = samples.times_ms.iter().copied();
+            times.zip(samples.values.iter().copied()).collect()
+        } else {
+            with_borders(&samples, start_ms, end_ms, extension)
+        };
         query
             .budget
             .count_queryable(points.len() + sizes(&samples.histograms));

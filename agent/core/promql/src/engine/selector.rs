@@ -19,6 +19,10 @@ pub(super) enum Give {
     Value,
     /// Its own time in seconds, for `timestamp()`.
     Timestamp,
+    /// When it started in seconds, 0 if that is not known, for `start_timestamp()`.
+    StartTimestamp,
+    /// As `Timestamp`, of an info series, which has no histograms.
+    InfoTime,
 }
 
 pub(super) fn instant_selector<'q>(
@@ -109,13 +113,24 @@ impl VectorOperator for InstantSelector<'_> {
             next_ref_ms: self.shift.apply(self.steps.start_ms),
             last: None,
             last_histogram: None,
+            met_histogram: false,
             histograms: Reader::new(self.wanted),
             result: Ok(()),
         };
         let mut read = 0;
-        series.visit(&mut |samples| read += fill.take(samples))?;
+        if self.give == Give::StartTimestamp {
+            series.visit_with_starts(&mut |samples, starts| read += fill.take(samples, starts))?;
+        } else {
+            series.visit(&mut |samples| read += fill.take(samples, &[]))?;
+        }
         fill.advance(i64::MAX);
         fill.result?;
+        if fill.met_histogram {
+            return Err(QueryError::execution(format!(
+                "this should be an info metric, with float samples: {}",
+                series.labels()
+            )));
+        }
         let found = fill.column.histograms().iter();
         let histograms: usize = found.map(|(_, h)| h.size_in_samples()).sum();
         self.query.budget.count_read(read);
@@ -141,12 +156,22 @@ struct Fill {
     next_step: usize,
     /// The time it looks at.
     next_ref_ms: i64,
-    last: Option<(i64, Found)>,
+    last: Option<Sample>,
     /// The last sample that is a histogram; apart, so that walking over floats copies only numbers.
     last_histogram: Option<Arc<Histogram>>,
     histograms: Reader,
+    /// A step found a histogram where only floats should be.
+    met_histogram: bool,
     /// Whether there was room for all histograms.
     result: Result<(), QueryError>,
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    time_ms: i64,
+    /// 0: not known, or not of interest.
+    start_ms: i64,
+    found: Found,
 }
 
 #[derive(Clone, Copy)]
@@ -158,7 +183,8 @@ enum Found {
 
 impl Fill {
     /// Gives the number of samples.
-    fn take(&mut self, samples: Samples<'_>) -> usize {
+    fn take(&mut self, samples: Samples<'_>, starts_ms: &[i64]) -> usize {
+        let mut starts_ms = starts_ms.iter().copied();
         match samples {
             Samples::Floats {
                 timestamps_ms,
@@ -170,7 +196,7 @@ impl Fill {
                     } else {
                         Found::Float(*value)
                     };
-                    self.sample(*time_ms, found);
+                    self.sample(*time_ms, starts_ms.next(), found);
                 }
                 values.len()
             }
@@ -184,7 +210,7 @@ impl Fill {
                     } else {
                         Found::Histogram
                     };
-                    self.sample(*time_ms, found);
+                    self.sample(*time_ms, starts_ms.next(), found);
                     if let Found::Histogram = found {
                         self.last_histogram = Some(self.histograms.read(value));
                     }
@@ -194,11 +220,15 @@ impl Fill {
         }
     }
 
-    fn sample(&mut self, time_ms: i64, found: Found) {
+    fn sample(&mut self, time_ms: i64, start_ms: Option<i64>, found: Found) {
         if self.next_ref_ms < time_ms {
             self.advance(time_ms);
         }
-        self.last = Some((time_ms, found));
+        self.last = Some(Sample {
+            time_ms,
+            start_ms: start_ms.unwrap_or(0),
+            found,
+        });
     }
 
     /// Decides the steps that look at a time before `until_ms`, where the next sample is.
@@ -206,23 +236,27 @@ impl Fill {
         while self.next_step < self.steps.count
             && (self.next_ref_ms < until_ms || until_ms == i64::MAX)
         {
-            if let Some((time_ms, found)) = self.last
-                && time_ms > self.next_ref_ms.saturating_sub(self.lookback_ms)
+            if let Some(sample) = self.last
+                && sample.time_ms > self.next_ref_ms.saturating_sub(self.lookback_ms)
             {
-                self.give(time_ms, found);
+                self.give(sample);
             }
             self.next_step += 1;
             self.next_ref_ms = self.shift.apply(self.steps.time_ms(self.next_step));
         }
     }
 
-    fn give(&mut self, time_ms: i64, found: Found) {
-        match (found, self.give) {
+    fn give(&mut self, sample: Sample) {
+        let seconds = super::functions::time::seconds;
+        match (sample.found, self.give) {
             (Found::Stale, _) => {}
             (Found::Float(value), Give::Value) => self.column.set(self.next_step, value),
-            (Found::Float(_) | Found::Histogram, Give::Timestamp) => {
-                self.column
-                    .set(self.next_step, super::functions::time::seconds(time_ms));
+            (Found::Float(_) | Found::Histogram, Give::Timestamp)
+            | (Found::Float(_), Give::InfoTime) => {
+                self.column.set(self.next_step, seconds(sample.time_ms));
+            }
+            (Found::Float(_) | Found::Histogram, Give::StartTimestamp) => {
+                self.column.set(self.next_step, seconds(sample.start_ms));
             }
             (Found::Histogram, Give::Value) => {
                 if let Some(histogram) = self.last_histogram.clone() {
@@ -230,6 +264,7 @@ impl Fill {
                     self.result = std::mem::replace(&mut self.result, Ok(())).and(set);
                 }
             }
+            (Found::Histogram, Give::InfoTime) => self.met_histogram = true,
         }
     }
 }

@@ -25,7 +25,8 @@ pub enum ValueType {
 }
 
 /// Spans are left out of equality of trees by comparing printed forms, not trees.
-#[derive(Clone, Debug)]
+/// `Debug` shows it as it is printed.
+#[derive(Clone)]
 pub struct Expr {
     pub kind: ExprKind,
     pub span: Span,
@@ -86,7 +87,9 @@ pub enum BinaryOp {
     Unless,
 }
 
-#[derive(Clone, Debug)]
+/// Operators that group to the left make chains, `a + b + c …`, of any length: what goes down a tree
+/// must not take stack for each link. See [`Expr::chain`].
+#[derive(Debug)]
 pub struct BinaryExpr {
     pub op: BinaryOp,
     pub op_span: Span,
@@ -394,6 +397,47 @@ impl AggregateOp {
     }
 }
 
+impl BinaryExpr {
+    /// The same without its left side.
+    fn link(&self, left: Expr) -> Self {
+        BinaryExpr {
+            op: self.op,
+            op_span: self.op_span,
+            left,
+            right: self.right.clone(),
+            return_bool: self.return_bool,
+            matching: self.matching.clone(),
+        }
+    }
+}
+
+impl Clone for BinaryExpr {
+    fn clone(&self) -> Self {
+        let (first, links) = self.left.chain();
+        let mut left = first.clone();
+        let mut spans = Vec::with_capacity(links.len());
+        let mut inner = &self.left;
+        while let ExprKind::Binary(binary) = &inner.kind {
+            spans.push(inner.span);
+            inner = &binary.left;
+        }
+        for (link, span) in links.into_iter().zip(spans.into_iter().rev()) {
+            let kind = ExprKind::Binary(Box::new(link.link(left)));
+            left = Expr { kind, span };
+        }
+        self.link(left)
+    }
+}
+
+impl Drop for BinaryExpr {
+    fn drop(&mut self) {
+        let mut left = self.left.take();
+        while let ExprKind::Binary(binary) = &mut left.kind {
+            left = binary.left.take();
+        }
+    }
+}
+
 impl VectorMatching {
     /// What no modifier means.
     pub(crate) fn one_to_one() -> Self {
@@ -413,23 +457,56 @@ impl VectorMatching {
 }
 
 impl Expr {
+    /// Moves the expression out and leaves a number in its place.
+    pub(crate) fn take(&mut self) -> Expr {
+        let kind = ExprKind::Number(NumberLiteral {
+            value: 0.0,
+            is_duration: false,
+        });
+        let span = self.span;
+        std::mem::replace(self, Expr { kind, span })
+    }
+
     pub fn value_type(&self) -> ValueType {
+        let mut first = self;
+        while let ExprKind::Binary(binary) = &first.kind {
+            if binary.right.value_type() != ValueType::Scalar {
+                return ValueType::InstantVector;
+            }
+            first = &binary.left;
+        }
+        match first.own_type() {
+            ValueType::Scalar => ValueType::Scalar,
+            _ if matches!(self.kind, ExprKind::Binary(_)) => ValueType::InstantVector,
+            own => own,
+        }
+    }
+
+    /// Of anything but a binary expression.
+    fn own_type(&self) -> ValueType {
         match &self.kind {
             ExprKind::Number(_) => ValueType::Scalar,
             ExprKind::String(_) => ValueType::String,
             ExprKind::Paren(expr) | ExprKind::Unary { expr, .. } => expr.value_type(),
-            ExprKind::Binary(binary) => {
-                let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
-                if scalar(&binary.left) && scalar(&binary.right) {
-                    ValueType::Scalar
-                } else {
-                    ValueType::InstantVector
-                }
+            ExprKind::Binary(_) | ExprKind::Aggregate(_) | ExprKind::VectorSelector(_) => {
+                ValueType::InstantVector
             }
-            ExprKind::Aggregate(_) | ExprKind::VectorSelector(_) => ValueType::InstantVector,
             ExprKind::Call(call) => call.function.returns,
             ExprKind::MatrixSelector(_) | ExprKind::Subquery(_) => ValueType::RangeVector,
         }
+    }
+
+    /// A binary expression as the operand on its very left and its operators from there on, each
+    /// with its right side. Of another expression itself, and nothing.
+    pub fn chain(&self) -> (&Expr, Vec<&BinaryExpr>) {
+        let mut links = Vec::new();
+        let mut first = self;
+        while let ExprKind::Binary(binary) = &first.kind {
+            links.push(&**binary);
+            first = &binary.left;
+        }
+        links.reverse();
+        (first, links)
     }
 
     /// The expressions right below this one. A range's selector is not one of them.
@@ -468,9 +545,10 @@ impl Expr {
 
     /// Shows every expression of the tree to `visit`, parents first.
     pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr)) {
-        visit(self);
-        for child in self.children() {
-            child.walk(visit);
+        let mut waiting = vec![self];
+        while let Some(expr) = waiting.pop() {
+            visit(expr);
+            waiting.extend(expr.children().into_iter().rev());
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn check(expr: &mut Expr) -> Result<ValueType> {
             }
             return Ok(operand);
         }
-        ExprKind::Binary(binary) => return check_binary(binary, span),
+        ExprKind::Binary(_) => return check_chain(expr),
         ExprKind::Aggregate(aggregate) => check_aggregate(aggregate)?,
         ExprKind::Call(call) => check_call(call, span)?,
         ExprKind::VectorSelector(selector) => check_selector(selector, span)?,
@@ -84,8 +84,28 @@ fn expect_type(expr: &mut Expr, expected: ValueType, place: &str) -> Result<()> 
     Err(Fault::new(expr.span, message))
 }
 
-fn check_binary(binary: &mut BinaryExpr, span: Span) -> Result<ValueType> {
-    let left = check(&mut binary.left)?;
+/// A binary expression with all that hangs on its left side: taken apart, checked from the inside
+/// out, and put together again.
+fn check_chain(expr: &mut Expr) -> Result<ValueType> {
+    let mut links = Vec::new();
+    let mut first = expr.take();
+    while let ExprKind::Binary(mut binary) = first.kind {
+        let left = binary.left.take();
+        links.push((binary, first.span));
+        first = left;
+    }
+    let mut checked = check(&mut first);
+    while let Some((mut binary, span)) = links.pop() {
+        binary.left = first;
+        checked = checked.and_then(|left| check_binary(&mut binary, left, span));
+        let kind = ExprKind::Binary(binary);
+        first = Expr { kind, span };
+    }
+    *expr = first;
+    checked
+}
+
+fn check_binary(binary: &mut BinaryExpr, left: ValueType, span: Span) -> Result<ValueType> {
     let right = check(&mut binary.right)?;
     check_operator(binary, left, right)?;
     for (expr, got) in [(&binary.left, left), (&binary.right, right)] {

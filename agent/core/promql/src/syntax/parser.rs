@@ -20,7 +20,7 @@ use super::suggest;
 use super::token::{Keyword, QueryWord, Token, TokenKind};
 use super::{lexer, literal};
 
-/// Levels that an expression may have. Reading one takes up to 3.3 KB of stack a level where the
+/// Levels that an expression may have; a chain of operators that group to the left is one. Reading one takes up to 3.3 KB of stack a level where the
 /// code is not optimised, and a thread may have no more than 2 MB.
 pub const MAX_DEPTH: usize = 400;
 
@@ -280,7 +280,12 @@ impl<'a> Parser<'a> {
             let message = "binop fill modifiers are experimental and not enabled";
             return Err(self.fault_before_next(span, message));
         }
-        let height = left.height.max(right.height) + 1;
+        // A chain is one level, however long it is: nothing goes down it by recursion.
+        let left_height = match left.expr.kind {
+            ExprKind::Binary(_) => left.height,
+            _ => left.height + 1,
+        };
+        let height = left_height.max(right.height + 1);
         let binary = Box::new(BinaryExpr {
             op,
             op_span,

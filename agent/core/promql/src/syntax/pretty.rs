@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::ast::{AggregateExpr, BinaryExpr, Call, Expr, ExprKind};
+use super::ast::{AggregateExpr, BinaryExpr, BinaryOp, Call, Expr, ExprKind};
 use super::print::{AggregateHead, Operation, SubquerySuffix};
 
 /// Bytes that an expression may have on one line.
@@ -32,7 +32,7 @@ fn write_expr(out: &mut String, expr: &Expr, level: usize) -> fmt::Result {
             write_expr(&mut operand, expr, level)?;
             write!(out, "{}{op}{}", Indent(level), operand.trim())
         }
-        ExprKind::Binary(binary) if !fits_line(expr) => write_binary(out, binary, level),
+        ExprKind::Binary(_) if !fits_line(expr) => write_chain(out, expr, level),
         ExprKind::Aggregate(aggregate) if !fits_line(expr) => {
             write_aggregate(out, aggregate, level)
         }
@@ -46,10 +46,32 @@ fn write_expr(out: &mut String, expr: &Expr, level: usize) -> fmt::Result {
     }
 }
 
-fn write_binary(out: &mut String, binary: &BinaryExpr, level: usize) -> fmt::Result {
-    write_expr(out, &binary.left, level + 1)?;
-    writeln!(out, "\n{}{}", Indent(level), Operation(binary))?;
-    write_expr(out, &binary.right, level + 1)
+/// Each left side is a level further in, as far as it does not fit the line.
+fn write_chain(out: &mut String, expr: &Expr, level: usize) -> fmt::Result {
+    let mut links: Vec<&BinaryExpr> = Vec::new();
+    let mut left = expr;
+    while let ExprKind::Binary(binary) = &left.kind
+        && !fits_line(left)
+    {
+        links.push(binary);
+        left = &binary.left;
+    }
+    let innermost = links.last().map(|link| link.op);
+    match &left.kind {
+        // As where it is printed on one line.
+        ExprKind::Number(number)
+            if number.value == f64::INFINITY && innermost == Some(BinaryOp::Pow) =>
+        {
+            write!(out, "{}Inf", Indent(level + links.len()))?;
+        }
+        _ => write_expr(out, left, level + links.len())?,
+    }
+    for (depth, link) in links.into_iter().enumerate().rev() {
+        let level = level + depth;
+        writeln!(out, "\n{}{}", Indent(level), Operation(link))?;
+        write_expr(out, &link.right, level + 1)?;
+    }
+    Ok(())
 }
 
 fn write_aggregate(out: &mut String, aggregate: &AggregateExpr, level: usize) -> fmt::Result {
@@ -74,6 +96,17 @@ fn write_call(out: &mut String, call: &Call, level: usize) -> fmt::Result {
 }
 
 fn fits_line(expr: &Expr) -> bool {
+    // Each link of a chain takes more than a byte.
+    let mut first = expr;
+    for _ in 0..MAX_LINE_BYTES {
+        match &first.kind {
+            ExprKind::Binary(binary) => first = &binary.left,
+            _ => break,
+        }
+    }
+    if matches!(first.kind, ExprKind::Binary(_)) {
+        return false;
+    }
     let mut line = Line {
         left: MAX_LINE_BYTES,
     };
@@ -93,11 +126,14 @@ impl Write for Line {
     }
 }
 
+/// Levels beyond this are not indented further, so that the text grows with the expression only.
+const MAX_INDENT: usize = 100;
+
 struct Indent(usize);
 
 impl Display for Indent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for _ in 0..self.0 {
+        for _ in 0..self.0.min(MAX_INDENT) {
             f.write_str("  ")?;
         }
         Ok(())

@@ -15,6 +15,12 @@ use super::ast::{
     VectorMatching, VectorSelector,
 };
 
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
@@ -22,7 +28,7 @@ impl Display for Expr {
             ExprKind::String(value) => f.write_str(&readable(quoted(value))),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
             ExprKind::Unary { op, expr } => write!(f, "{op}{expr}"),
-            ExprKind::Binary(binary) => binary.fmt(f),
+            ExprKind::Binary(_) => write_chain(f, self),
             ExprKind::Aggregate(aggregate) => aggregate.fmt(f),
             ExprKind::Call(call) => {
                 write!(f, "{}(", call.function.name)?;
@@ -46,12 +52,6 @@ impl Display for NumberLiteral {
         } else {
             f.write_str(&format_plain(self.value))
         }
-    }
-}
-
-impl Display for BinaryExpr {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.left, Operation(self), self.right)
     }
 }
 
@@ -187,6 +187,24 @@ impl Display for SubquerySuffix<'_> {
         write_at(f, &self.0.time)?;
         write_offset(f, &self.0.time)
     }
+}
+
+fn write_chain(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
+    let (first, links) = expr.chain();
+    match &first.kind {
+        // A sign before a power would stand for the sign of the power.
+        ExprKind::Number(number)
+            if number.value == f64::INFINITY
+                && links.first().is_some_and(|link| link.op == BinaryOp::Pow) =>
+        {
+            f.write_str("Inf")?;
+        }
+        _ => first.fmt(f)?,
+    }
+    for link in links {
+        write!(f, " {} {}", Operation(link), link.right)?;
+    }
+    Ok(())
 }
 
 fn write_joined(f: &mut Formatter<'_>, items: &[impl Display]) -> fmt::Result {

@@ -1051,7 +1051,6 @@ fn nesting_has_an_end() {
         "(".repeat(deep),
         format!("{}1", "-".repeat(deep)),
         format!("{}a", "- ".repeat(deep)),
-        format!("{}a", "a + ".repeat(deep)),
         format!("{}a", "a ^ ".repeat(deep)),
         format!("{}a{}", "abs(".repeat(deep), ")".repeat(deep)),
         format!("{}a{}", "sum by (b) (".repeat(deep), ")".repeat(deep)),
@@ -1076,7 +1075,10 @@ fn what_is_nested_less_is_read_printed_and_dropped() {
     let levels = MAX_DEPTH - 2;
     for text in [
         format!("{}a{}", "(".repeat(levels), ")".repeat(levels)),
-        format!("{}a", "a or ".repeat(levels)),
+        // A chain is one level.
+        format!("{}a", "a or ".repeat(10_000)),
+        format!("{}1", "1 + ".repeat(10_000)),
+        format!("sum({}a ^ b)", "a * b or ".repeat(10_000)),
         format!("{}a{}", "abs(".repeat(levels), ")".repeat(levels)),
         format!("a[{}5m]", "5m + ".repeat(levels)),
     ] {

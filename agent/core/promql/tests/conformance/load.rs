@@ -40,6 +40,14 @@ pub(crate) fn load(store: &MemoryStore, load: &Load) -> Result<(), String> {
         }
     }
     let report = appender.commit().map_err(|e| e.to_string())?;
+    for series in &load.series {
+        for (index, offset_ms) in series.start_offsets_ms.iter().enumerate() {
+            let time_ms = i64::try_from(index).unwrap() * load.step_ms;
+            if let Some(offset_ms) = offset_ms {
+                store.set_start(&series.labels, time_ms, time_ms + offset_ms);
+            }
+        }
+    }
     match report.refused.first() {
         Some(refused) => Err(refused.error.to_string()),
         None => Ok(()),

@@ -2,7 +2,8 @@
 //!
 //! The "one" side is read whole; the "many" side passes by, series after series. Labels don't
 //! change from step to step, so which series meet and what comes of them is known beforehand;
-//! whether two series really meet depends on the steps at which they have values.
+//! whether two series really meet depends on the steps at which they have values. What meets
+//! nothing meets the value of `fill`, if there is one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub(in crate::engine) fn vectors<'q>(
     );
     let mut join = Join {
         outputs: (0..plan.series.len()).map(|_| None).collect(),
+        met: plan.shared.iter().map(|_| None).collect(),
         taken: plan.shared.iter().map(|_| None).collect(),
         one: (0..signatures.count())
             .map(|_| OneSide::default())
@@ -128,6 +130,10 @@ struct Plan {
     last_many_of: Vec<usize>,
     /// For each series of the many side and each of the one side that it may meet: the result.
     results: Vec<Vec<(usize, usize)>>,
+    /// For each series of the many side: the result where it meets nothing, if that is filled in.
+    alone: Vec<usize>,
+    /// The same for each series of the one side. These are complete only at the end.
+    missed: Vec<usize>,
     /// For each signature, whether more than one series of the many side has it.
     shared: Vec<bool>,
     /// For each result, whether more than one series of the many side may give it.
@@ -150,9 +156,9 @@ impl Plan {
                 members.push(index);
             }
         }
-        let mut ids: HashMap<Labels, usize> = HashMap::new();
-        let mut last: Vec<usize> = Vec::new();
+        let mut found = Results::default();
         let mut results = Vec::with_capacity(many.len());
+        let mut alone = Vec::new();
         let mut seen = vec![0_usize; signatures];
         for (index, (info, signature)) in many.iter().zip(many_of).enumerate() {
             let members = ones.get(*signature).map_or(&[][..], Vec::as_slice);
@@ -162,32 +168,41 @@ impl Plan {
                     continue;
                 };
                 let labels = result_labels(query, operation, &info.labels, &one_info.labels);
-                let new_id = ids.len();
-                let id = *ids.entry(labels).or_insert(new_id);
-                if id == new_id {
-                    last.push(index);
-                } else if let Some(slot) = last.get_mut(id) {
-                    *slot = index;
-                }
-                of_this.push((*member, id));
+                of_this.push((*member, found.id(labels, index)));
+            }
+            if operation.matching.fill_right.is_some() {
+                let one = match_labels(&info.labels, operation.matching);
+                let labels = result_labels(query, operation, &info.labels, &one);
+                alone.push(found.id(labels, index));
             }
             if let Some(count) = seen.get_mut(*signature) {
                 *count += 1;
             }
             results.push(of_this);
         }
-        let shared = seen.iter().map(|count| *count > 1).collect();
-        Plan::ordered(operation, ids, &last, results, shared)
+        let mut missed = Vec::new();
+        if operation.matching.fill_left.is_some() {
+            for info in one {
+                let absent = match_labels(&info.labels, operation.matching);
+                let labels = result_labels(query, operation, &absent, &info.labels);
+                missed.push(found.id(labels, many.len()));
+            }
+        }
+        let plan = Plan {
+            series: Vec::new(),
+            last_many_of: Vec::new(),
+            results,
+            alone,
+            missed,
+            shared: seen.iter().map(|count| *count > 1).collect(),
+            crowded: Vec::new(),
+        };
+        plan.ordered(operation, found)
     }
 
     /// Numbers the results by when they are complete.
-    fn ordered(
-        operation: &Operation<'_>,
-        ids: HashMap<Labels, usize>,
-        last: &[usize],
-        mut results: Vec<Vec<(usize, usize)>>,
-        shared: Vec<bool>,
-    ) -> Self {
+    fn ordered(mut self, operation: &Operation<'_>, found: Results) -> Self {
+        let Results { ids, last } = found;
         let mut order: Vec<(usize, usize, Labels)> = ids
             .into_iter()
             .map(|(labels, id)| (last.get(id).copied().unwrap_or(0), id, labels))
@@ -199,30 +214,56 @@ impl Plan {
                 *slot = output;
             }
         }
-        let mut crowded = vec![false; order.len()];
-        let mut first_many: Vec<Option<usize>> = vec![None; order.len()];
-        for (many, results) in results.iter_mut().enumerate() {
-            for (_, result) in results {
-                *result = place.get(*result).copied().unwrap_or(0);
+        let renumber = |result: &mut usize| *result = place.get(*result).copied().unwrap_or(0);
+        let met = self.results.iter_mut().flatten().map(|(_, result)| result);
+        let filled = self.alone.iter_mut().chain(&mut self.missed);
+        met.chain(filled).for_each(renumber);
+        self.crowded = self.crowded(order.len());
+        self.last_many_of = order.iter().map(|(last, _, _)| *last).collect();
+        let info = |(_, _, labels)| SeriesInfo {
+            labels,
+            drop_name: operation.return_bool,
+        };
+        self.series = order.into_iter().map(info).collect();
+        self
+    }
+
+    /// For each result, whether more than one series of the many side may give it.
+    fn crowded(&self, results: usize) -> Vec<bool> {
+        let mut crowded = vec![false; results];
+        let mut first_many: Vec<Option<usize>> = vec![None; results];
+        for (many, met) in self.results.iter().enumerate() {
+            let met = met.iter().map(|(_, result)| *result);
+            for result in met.chain(self.alone.get(many).copied()) {
                 if let (Some(first), Some(crowded)) =
-                    (first_many.get_mut(*result), crowded.get_mut(*result))
+                    (first_many.get_mut(result), crowded.get_mut(result))
                 {
                     *crowded |= *first.get_or_insert(many) != many;
                 }
             }
         }
-        let last_many_of = order.iter().map(|(last, _, _)| *last).collect();
-        let info = |(_, _, labels)| SeriesInfo {
-            labels,
-            drop_name: operation.return_bool,
-        };
-        Plan {
-            series: order.into_iter().map(info).collect(),
-            last_many_of,
-            results,
-            shared,
-            crowded,
+        crowded
+    }
+}
+
+/// Numbers the label sets of the results.
+#[derive(Default)]
+struct Results {
+    ids: HashMap<Labels, usize>,
+    /// The last series of the many side that each needs.
+    last: Vec<usize>,
+}
+
+impl Results {
+    fn id(&mut self, labels: Labels, needs: usize) -> usize {
+        let new_id = self.ids.len();
+        let id = *self.ids.entry(labels).or_insert(new_id);
+        if id == new_id {
+            self.last.push(needs);
+        } else if let Some(slot) = self.last.get_mut(id) {
+            *slot = needs;
         }
+        id
     }
 }
 
@@ -284,6 +325,8 @@ struct Join<'q> {
     /// One-to-one: the steps at which a signature has met, where it might meet again.
     taken: Vec<Option<Bitmap>>,
     findings: LastFindings,
+    /// If the many side is filled in: the steps at which a signature has met.
+    met: Vec<Option<Bitmap>>,
     next_many: usize,
     next_output: usize,
 }
@@ -328,8 +371,9 @@ impl Join<'_> {
         let mut duplicates: HashMap<usize, Duplicate> = HashMap::new();
         for (index, signature) in one_of.iter().enumerate() {
             let several = members.get(*signature).is_some_and(|count| *count > 1);
-            // A signature that nothing meets matters only if it is there twice.
-            if !several && wanted.get(*signature) != Some(&true) {
+            // A signature that nothing meets matters only if it is there twice, or filled in.
+            let matters = several || self.operation.matching.fill_left.is_some();
+            if !matters && wanted.get(*signature) != Some(&true) {
                 one.skip()?;
                 continue;
             }
@@ -345,12 +389,18 @@ impl Join<'_> {
         self.refuse_duplicates(&duplicates, infos)
     }
 
-    /// Duplicates on the one side are an error at the steps at which the many side has anything.
+    /// Duplicates on the one side are an error at the steps at which the many side has anything,
+    /// or is filled in.
     fn refuse_duplicates(
         &mut self,
         duplicates: &HashMap<usize, Duplicate>,
         infos: &[SeriesInfo],
     ) -> Result<(), QueryError> {
+        if self.operation.matching.fills()
+            && let Some(duplicate) = duplicates.values().min_by_key(|d| d.step)
+        {
+            return Err(self.duplicate_error(duplicate, infos));
+        }
         let mut present = Bitmap::new(self.steps.count);
         let mut columns = Vec::new();
         for index in 0..self.many.series().len() {
@@ -391,49 +441,74 @@ impl Join<'_> {
         let index = self.next_many;
         self.next_many += 1;
         let results = std::mem::take(self.plan.results.get_mut(index).ok_or_else(exhausted)?);
-        if results.is_empty() {
+        let alone = self.plan.alone.get(index).copied();
+        if results.is_empty() && alone.is_none() {
             return self.many.skip();
         }
+        let fill = self.operation.matching.fill_right.zip(alone);
         let many = self.many.next()?;
         let signature = *self.many_of.get(index).ok_or_else(exhausted)?;
         for (step, value) in many.iter() {
-            let Some((output, other)) = self.partner(step, signature, &results)? else {
+            let Some((output, other)) = self.partner(step, signature, &results, fill)? else {
                 continue;
             };
             match other {
-                Value::Float(other) => {
-                    let (left, right) = self.in_order(value, other);
-                    self.meet_floats(step, signature, output, left, right)?;
-                }
+                Value::Float(other) => self.meet_floats(step, signature, output, value, other)?,
                 Value::Histogram(_) => {
-                    let (left, right) = self.in_order(Value::Float(value), other);
-                    let applied = apply_values(self.operation.op, left, right);
+                    let applied = self.apply(Value::Float(value), other);
                     self.meet(step, signature, output, applied)?;
                 }
             }
         }
         for (step, histogram) in many.histograms() {
-            let Some((output, other)) = self.partner(*step, signature, &results)? else {
+            let Some((output, other)) = self.partner(*step, signature, &results, fill)? else {
                 continue;
             };
-            let (left, right) = self.in_order(Value::Histogram(histogram), other);
-            let applied = apply_values(self.operation.op, left, right);
+            let applied = self.apply(Value::Histogram(histogram), other);
             self.meet(*step, signature, output, applied)?;
         }
         Ok(())
     }
 
+    /// What of the one side has met nothing meets the fill value, once all of the many side has
+    /// passed by.
+    fn take_missed(&mut self) -> Result<(), QueryError> {
+        let Some(fill) = self.operation.matching.fill_left else {
+            return Ok(());
+        };
+        for (signature, side) in std::mem::take(&mut self.one).into_iter().enumerate() {
+            let Some(column) = &side.column else {
+                continue;
+            };
+            for step in column.present().iter() {
+                let met = self.met.get(signature).and_then(Option::as_ref);
+                let Some(value) = column.value(step) else {
+                    continue;
+                };
+                if met.is_some_and(|met| met.get(step)) {
+                    continue;
+                }
+                let output = self.plan.missed.get(side.member_at(step));
+                let output = *output.ok_or_else(exhausted)?;
+                let applied = self.apply(Value::Float(fill), value);
+                self.meet(step, signature, output, applied)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What a value of the many side meets at a step, and the result that comes of it, which is one
-    /// of `results`.
+    /// of `results`; or what is filled in where there is nothing, and the result of that.
     fn partner(
         &self,
         step: usize,
         signature: usize,
         results: &[(usize, usize)],
+        fill: Option<(f64, usize)>,
     ) -> Result<Option<(usize, Value<'_>)>, QueryError> {
         let side = self.one.get(signature).ok_or_else(exhausted)?;
         let Some(value) = side.column.as_ref().and_then(|column| column.value(step)) else {
-            return Ok(None);
+            return Ok(fill.map(|(fill, output)| (output, Value::Float(fill))));
         };
         let member = side.member_at(step);
         let output = results.iter().find(|(known, _)| *known == member);
@@ -450,11 +525,17 @@ impl Join<'_> {
         }
     }
 
+    fn apply(&self, many: Value<'_>, one: Value<'_>) -> Result<Applied, Finding> {
+        let (left, right) = self.in_order(many, one);
+        apply_values(self.operation.op, left, right)
+    }
+
     /// Series of the many side that no result needs may still be an error.
     fn take_rest(&mut self) -> Result<(), QueryError> {
         while self.next_many < self.many_of.len() {
             self.take_many()?;
         }
+        self.take_missed()?;
         let Operation { op, span, .. } = self.operation;
         self.findings.tell(self.query, op, span);
         Ok(())
@@ -466,13 +547,15 @@ impl Join<'_> {
         step: usize,
         signature: usize,
         output: usize,
-        left: f64,
-        right: f64,
+        many: f64,
+        one: f64,
     ) -> Result<(), QueryError> {
+        let (left, right) = self.in_order(many, one);
         let Some(Outcome { value, keep }) = apply(self.operation.op, left, right) else {
             self.findings.add(step, Finding::Types("float", "float"));
             return Ok(());
         };
+        self.note_met(step, signature);
         self.check_unique(step, signature, output)?;
         let value = if self.operation.return_bool {
             truth(keep)
@@ -503,6 +586,7 @@ impl Join<'_> {
         if let Some(during) = applied.reconciled {
             self.findings.add(step, Finding::BoundsReconciled(during));
         }
+        self.note_met(step, signature);
         self.check_unique(step, signature, output)?;
         let value = if self.operation.return_bool {
             SampleValue::Float(truth(applied.keep))
@@ -532,6 +616,16 @@ impl Join<'_> {
             });
         }
         slot.as_mut().ok_or_else(exhausted)
+    }
+
+    /// Notes that there is nothing to fill in.
+    fn note_met(&mut self, step: usize, signature: usize) {
+        if self.operation.matching.fill_left.is_some()
+            && let Some(met) = self.met.get_mut(signature)
+        {
+            met.get_or_insert_with(|| Bitmap::new(self.steps.count))
+                .set(step);
+        }
     }
 
     /// Results must be unique even where a comparison then drops them.
@@ -617,10 +711,11 @@ impl VectorOperator for Join<'_> {
         let output = self.next_output;
         self.next_output += 1;
         let last = *self.plan.last_many_of.get(output).ok_or_else(exhausted)?;
-        while self.next_many <= last {
+        while self.next_many <= last && self.next_many < self.many_of.len() {
             self.take_many()?;
         }
-        if self.next_output == self.plan.series.len() {
+        // The first result that needs more than the many side, or the last one of all.
+        if last == self.many_of.len() || self.next_output == self.plan.series.len() {
             self.take_rest()?;
         }
         match self.outputs.get_mut(output).and_then(Option::take) {

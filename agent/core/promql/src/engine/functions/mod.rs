@@ -2,6 +2,7 @@
 
 pub(super) mod absent;
 pub(super) mod histogram;
+pub(super) mod info;
 pub(super) mod labels;
 pub(super) mod math;
 pub(super) mod native;

@@ -3,20 +3,32 @@
 use narthex_model::{Histogram, SampleValue};
 
 use super::rate::count;
+use super::start::{Started, starts_anew};
 use super::{Notes, Samples, Window, WindowFunction};
 use crate::engine::column::Value;
 use crate::engine::error::QueryError;
 
 pub(super) struct Events {
+    /// Also where the counter started anew.
+    starts: bool,
     happened: fn(before: f64, after: f64) -> bool,
     happened_to_histograms: fn(before: &Histogram, after: &Histogram) -> bool,
     /// How often it happened up to and with each sample, floats and histograms in order of time.
     up_to: Vec<usize>,
 }
 
+/// With its start, where starts are looked at.
+type Sample<'s> = Option<(Value<'s>, Option<Started>)>;
+
+fn float_sample(samples: &Samples, at: usize) -> Sample<'_> {
+    let value = samples.values.get(at)?;
+    Some((Value::Float(*value), samples.started(at)))
+}
+
 impl Events {
     pub(super) fn changes() -> Self {
         Events {
+            starts: false,
             happened: |before, after| before != after && !(before.is_nan() && after.is_nan()),
             happened_to_histograms: |before, after| !after.is_same_as(before),
             up_to: Vec::new(),
@@ -25,6 +37,7 @@ impl Events {
 
     pub(super) fn resets() -> Self {
         Events {
+            starts: true,
             happened: |before, after| after < before,
             happened_to_histograms: |before, after| after.is_reset_after(before),
             up_to: Vec::new(),
@@ -34,37 +47,38 @@ impl Events {
     /// As `begin`, where there are histograms. From a float to a histogram or back it happens
     /// always.
     fn begin_mixed(&mut self, samples: &Samples) {
-        let floats = samples.times_ms.iter().zip(&samples.values);
-        let mut floats = floats.peekable();
-        let histograms = samples.histogram_times_ms.iter().zip(&samples.histograms);
-        let mut total = 0;
-        let mut before: Option<Value<'_>> = None;
-        for (time_ms, histogram) in histograms {
-            while let Some((_, value)) = floats.next_if(|(float_ms, _)| *float_ms < time_ms) {
-                total += usize::from(self.happens(before, Value::Float(*value)));
-                self.up_to.push(total);
-                before = Some(Value::Float(*value));
+        let mut floats = (0..samples.values.len())
+            .filter_map(|at| Some((*samples.times_ms.get(at)?, at)))
+            .peekable();
+        let histograms = samples.histogram_times_ms.iter().enumerate();
+        let mut before = None;
+        for (at, time_ms) in histograms {
+            while let Some((_, float)) = floats.next_if(|(float_ms, _)| float_ms < time_ms) {
+                before = self.count(before, float_sample(samples, float));
             }
-            total += usize::from(self.happens(before, Value::Histogram(histogram)));
-            self.up_to.push(total);
-            before = Some(Value::Histogram(histogram));
+            let value = samples.histograms.get(at).map(Value::Histogram);
+            before = self.count(before, value.map(|v| (v, samples.histogram_started(at))));
         }
-        for (_, value) in floats {
-            total += usize::from(self.happens(before, Value::Float(*value)));
-            self.up_to.push(total);
-            before = Some(Value::Float(*value));
+        for (_, float) in floats {
+            before = self.count(before, float_sample(samples, float));
         }
     }
 
-    fn happens(&self, before: Option<Value<'_>>, now: Value<'_>) -> bool {
-        match (before, now) {
-            (None, _) => false,
-            (Some(Value::Float(before)), Value::Float(now)) => (self.happened)(before, now),
-            (Some(Value::Histogram(before)), Value::Histogram(now)) => {
-                (self.happened_to_histograms)(before, now)
+    /// Notes the next sample and gives it back.
+    fn count<'s>(&mut self, before: Sample<'s>, now: Sample<'s>) -> Sample<'s> {
+        let happens = match (before, now) {
+            (Some((Value::Float(before), s)), Some((Value::Float(now), t))) => {
+                (self.happened)(before, now) || (self.starts && starts_anew(s, t))
             }
+            (Some((Value::Histogram(before), s)), Some((Value::Histogram(now), t))) => {
+                (self.happened_to_histograms)(before, now) || (self.starts && starts_anew(s, t))
+            }
+            (None, _) => false,
             _ => true,
-        }
+        };
+        let total = self.up_to.last().copied().unwrap_or(0);
+        self.up_to.push(total + usize::from(happens));
+        now
     }
 
     fn between(&self, window: &Window<'_>) -> Option<f64> {
@@ -84,8 +98,14 @@ impl WindowFunction for Events {
         }
         let mut total = 0;
         let mut before = None;
-        for value in &samples.values {
-            if before.is_some_and(|before| (self.happened)(before, *value)) {
+        let with_starts = self.starts && !samples.starts_ms.is_empty();
+        for (at, value) in samples.values.iter().enumerate() {
+            let by_value = before.is_some_and(|before| (self.happened)(before, *value));
+            let by_start = || {
+                let before = at.checked_sub(1).and_then(|at| samples.started(at));
+                starts_anew(before, samples.started(at))
+            };
+            if by_value || (with_starts && by_start()) {
                 total += 1;
             }
             self.up_to.push(total);

@@ -7,13 +7,14 @@ use narthex_model::histogram_arithmetic::{Combined, HistogramError};
 use narthex_model::{Histogram, SampleValue};
 
 use super::rate::{change, seconds};
+use super::start::{Started, started, starts_anew};
 use super::{Notes, Samples, Window};
 use crate::engine::annotations::HistogramOperation;
 use crate::engine::column::Value;
 
 /// What there is to be told of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
+pub(in crate::engine) enum Finding {
     NoCounter,
     NoGauge,
     MixedSchemas,
@@ -21,20 +22,22 @@ enum Finding {
 }
 
 /// Why there is no result, and what to tell of it.
-type Refused = Vec<Finding>;
+pub(super) type Refused = Vec<Finding>;
 
 /// For each histogram of a series, whether the counter began anew there.
 #[derive(Debug, Default)]
-pub(super) struct Resets {
+pub(super) struct HistogramResets {
     at: Vec<bool>,
 }
 
-impl Resets {
+impl HistogramResets {
     pub(super) fn find(&mut self, samples: &Samples) {
         self.at.clear();
         let mut before: Option<&Arc<Histogram>> = None;
-        for histogram in &samples.histograms {
-            let is_reset = before.is_some_and(|before| histogram.is_reset_after(before));
+        for (at, histogram) in samples.histograms.iter().enumerate() {
+            let started = |at| samples.histogram_started(at);
+            let anew = || starts_anew(at.checked_sub(1).and_then(started), started(at));
+            let is_reset = before.is_some_and(|b| histogram.is_reset_after(b) || anew());
             self.at.push(is_reset);
             before = Some(histogram);
         }
@@ -46,10 +49,12 @@ impl Resets {
 }
 
 /// The increase from the first to the last histogram of a window, as a gauge. `resets` are those of
-/// a counter; None: it is a gauge. Nothing comes of less than two histograms or of a mix of kinds.
+/// a counter; None: it is a gauge. Nothing comes of less than two histograms or of a mix of kinds;
+/// but a counter that is known to have been zero before the first one rose by that one, too.
 pub(super) fn increase(
     window: &Window<'_>,
-    resets: Option<&Resets>,
+    resets: Option<&HistogramResets>,
+    from_zero: bool,
     notes: &Notes<'_>,
 ) -> Option<Histogram> {
     if !window.values.is_empty() {
@@ -57,7 +62,8 @@ pub(super) fn increase(
         return None;
     }
     let [first, between @ .., last] = window.beside.histograms else {
-        return None;
+        let only = window.beside.histograms.first().filter(|_| from_zero)?;
+        return Some(Histogram::clone(only));
     };
     let mut findings = Vec::new();
     let result = match resets {
@@ -68,7 +74,16 @@ pub(super) fn increase(
         Ok(mut increase) => {
             tell(&findings, notes);
             increase.counter_reset = CounterReset::Gauge;
-            Some(increase.compacted())
+            let mut increase = increase.compacted();
+            if from_zero {
+                let combined = increase.add(first);
+                let mut findings = Vec::new();
+                let noted = note_combined(combined, HistogramOperation::Addition, &mut findings);
+                let refused = noted.as_ref().err().unwrap_or(&findings);
+                tell(refused, notes);
+                noted.ok()?;
+            }
+            Some(increase)
         }
         Err(refused) => {
             tell(&refused, notes);
@@ -93,7 +108,7 @@ fn gauge_increase(
 
 fn counter_increase(
     window: &Window<'_>,
-    resets: &Resets,
+    resets: &HistogramResets,
     (first, between, last): (&Histogram, &[Arc<Histogram>], &Histogram),
     findings: &mut Vec<Finding>,
 ) -> Result<Histogram, Refused> {
@@ -144,7 +159,7 @@ fn counter_increase(
     Ok(increase)
 }
 
-fn note_combined(
+pub(super) fn note_combined(
     combined: Result<Combined, HistogramError>,
     operation: HistogramOperation,
     findings: &mut Vec<Finding>,
@@ -160,7 +175,7 @@ fn note_combined(
     }
 }
 
-fn tell(findings: &[Finding], notes: &Notes<'_>) {
+pub(in crate::engine) fn tell(findings: &[Finding], notes: &Notes<'_>) {
     for (index, finding) in findings.iter().enumerate() {
         if findings.iter().take(index).any(|told| told == finding) {
             continue;
@@ -180,25 +195,40 @@ pub(super) fn of_last_two(
     per_second: bool,
     notes: &Notes<'_>,
 ) -> Option<SampleValue> {
-    let floats = window.times_ms.iter().zip(window.values).rev().take(2);
-    let floats = floats.map(|(time_ms, value)| (*time_ms, Value::Float(*value)));
-    let histograms = window.beside.times_ms.iter().zip(window.beside.histograms);
-    let histograms = histograms.rev().take(2);
-    let histograms = histograms.map(|(time_ms, value)| (*time_ms, Value::Histogram(value)));
-    let mut samples: Vec<(i64, Value<'_>)> = floats.chain(histograms).collect();
-    samples.sort_by_key(|(time_ms, _)| *time_ms);
-    let [.., (before_ms, before), (last_ms, last)] = samples[..] else {
+    let float = |at: usize| {
+        let started = started(window.times_ms, window.starts_ms(), at);
+        let value = Value::Float(*window.values.get(at)?);
+        Some((*window.times_ms.get(at)?, value, started))
+    };
+    let histogram = |at: usize| {
+        let times_ms = window.beside.times_ms;
+        let started = started(times_ms, window.beside.starts_ms(), at);
+        let value = Value::Histogram(window.beside.histograms.get(at)?);
+        Some((*times_ms.get(at)?, value, started))
+    };
+    let last_two = |count: usize| count.saturating_sub(2)..count;
+    let floats = last_two(window.values.len()).filter_map(float);
+    let histograms = last_two(window.beside.histograms.len()).filter_map(histogram);
+    let mut samples: Vec<(i64, Value<'_>, Option<Started>)> = floats.chain(histograms).collect();
+    samples.sort_by_key(|(time_ms, _, _)| *time_ms);
+    let [
+        ..,
+        (before_ms, before, started_before),
+        (last_ms, last, started),
+    ] = samples[..]
+    else {
         return None;
     };
+    let anew = starts_anew(started_before, started);
     let elapsed_ms = last_ms.saturating_sub(before_ms);
     match (before, last) {
         _ if elapsed_ms == 0 => None,
         (Value::Float(before), Value::Float(last)) => {
-            let change = change(before, last, elapsed_ms, per_second);
+            let change = change(before, last, elapsed_ms, per_second, anew);
             Some(SampleValue::Float(change))
         }
         (Value::Histogram(before), Value::Histogram(last)) => {
-            let mut change = histogram_change(before, last, per_second, notes)?;
+            let mut change = histogram_change(before, last, per_second, anew, notes)?;
             if per_second {
                 change.divide(seconds(elapsed_ms));
             }
@@ -218,6 +248,7 @@ fn histogram_change(
     before: &Histogram,
     last: &Histogram,
     of_counter: bool,
+    anew: bool,
     notes: &Notes<'_>,
 ) -> Option<Histogram> {
     let mut findings = Vec::new();
@@ -229,7 +260,7 @@ fn histogram_change(
     }
     let mut change = last.clone();
     let mut fits = true;
-    if !of_counter || !last.is_reset_after(before) {
+    if !of_counter || !(anew || last.is_reset_after(before)) {
         let combined = change.subtract(before);
         let noted = note_combined(combined, HistogramOperation::Subtraction, &mut findings);
         if let Err(refused) = noted {

@@ -17,7 +17,9 @@ use super::steps::{Shift, Steps};
 use crate::syntax::ast::Span;
 
 mod changes;
+pub(super) mod extended;
 mod extremes;
+pub(super) mod histogram_extended;
 mod histogram_over_time;
 mod histogram_rate;
 mod over_time;
@@ -26,9 +28,13 @@ mod rate;
 mod regression;
 pub(super) mod select;
 mod smoothing;
+mod start;
 pub(super) mod table;
 
 pub(super) use histogram_over_time::HintsSeen;
+pub(super) use histogram_rate::{Finding, tell};
+
+use start::Started;
 
 /// The samples of one series, floats and histograms apart, each ascending in time, without stale
 /// markers. A time is in only one of them.
@@ -37,6 +43,10 @@ pub(super) struct Samples {
     pub values: Vec<f64>,
     pub histogram_times_ms: Vec<i64>,
     pub histograms: Vec<Arc<Histogram>>,
+    /// When each float and each histogram started, 0 if that is not known; empty if starts are not
+    /// looked at.
+    pub starts_ms: Vec<i64>,
+    pub histogram_starts_ms: Vec<i64>,
     /// How many samples the histograms count for.
     histograms_size: usize,
     charge: Charge,
@@ -49,6 +59,8 @@ impl Samples {
             values: Vec::new(),
             histogram_times_ms: Vec::new(),
             histograms: Vec::new(),
+            starts_ms: Vec::new(),
+            histogram_starts_ms: Vec::new(),
             histograms_size: 0,
             charge: query.charge(0)?,
         })
@@ -59,6 +71,8 @@ impl Samples {
         self.values.clear();
         self.histogram_times_ms.clear();
         self.histograms.clear();
+        self.starts_ms.clear();
+        self.histogram_starts_ms.clear();
         self.histograms_size = 0;
     }
 
@@ -71,6 +85,15 @@ impl Samples {
         self.histograms_size += histogram.size_in_samples();
         self.histogram_times_ms.push(time_ms);
         self.histograms.push(histogram);
+    }
+
+    /// Float number `at` with its start.
+    fn started(&self, at: usize) -> Option<Started> {
+        start::started(&self.times_ms, &self.starts_ms, at)
+    }
+
+    fn histogram_started(&self, at: usize) -> Option<Started> {
+        start::started(&self.histogram_times_ms, &self.histogram_starts_ms, at)
     }
 
     /// Accounts for what was pushed.
@@ -94,12 +117,15 @@ pub(super) trait RangeSource {
 pub(super) struct RangeVector<'q> {
     pub source: Box<dyn RangeSource + 'q>,
     pub range_ms: i64,
+    /// How far windows reach beyond the start and the end of the range.
+    pub reach_ms: (i64, i64),
     pub shift: Shift,
     /// Of the argument, for annotations.
     pub span: Span,
 }
 
 /// What a function sees of one series at one step: at least one sample.
+#[derive(Clone, Copy)]
 pub(super) struct Window<'w> {
     pub times_ms: &'w [i64],
     pub values: &'w [f64],
@@ -107,7 +133,8 @@ pub(super) struct Window<'w> {
     pub first: usize,
     pub end: usize,
     pub beside: &'w HistogramWindow<'w>,
-    /// Samples lie after `start_ms` and up to `end_ms`.
+    /// The range: after `start_ms` and up to `end_ms`. Samples lie in it, save where the window
+    /// of an anchored or smoothed range reaches beyond.
     pub start_ms: i64,
     pub end_ms: i64,
     pub step: usize,
@@ -115,7 +142,16 @@ pub(super) struct Window<'w> {
     pub time_ms: i64,
 }
 
+impl<'w> Window<'w> {
+    /// When the counters of the floats started; empty if starts are not looked at.
+    fn starts_ms(&self) -> &'w [i64] {
+        let all = &self.beside.samples.starts_ms;
+        all.get(self.first..self.end).unwrap_or_default()
+    }
+}
+
 /// The histograms of a window.
+#[derive(Clone, Copy)]
 pub(super) struct HistogramWindow<'s> {
     samples: &'s Samples,
     pub times_ms: &'s [i64],
@@ -157,6 +193,9 @@ pub(super) trait WindowFunction {
         Ok(value.map(SampleValue::Float))
     }
 
+    /// After the last window of a series.
+    fn leave(&mut self, _notes: &Notes<'_>) {}
+
     /// After the last window of a series that gave a float.
     fn finish(&mut self, _labels: &Labels) {}
 
@@ -174,7 +213,15 @@ pub(super) struct Notes<'n> {
     labels: &'n Labels,
 }
 
-impl Notes<'_> {
+impl<'n> Notes<'n> {
+    pub(super) fn new(query: &'n Query<'n>, span: Span, labels: &'n Labels) -> Self {
+        Notes {
+            query,
+            span,
+            labels,
+        }
+    }
+
     /// Runs `add` with the metric's name and the place.
     pub(super) fn add(&self, add: impl FnOnce(&mut Annotations, &str, Span)) {
         let name = self.labels.metric_name().unwrap_or_default();
@@ -229,12 +276,9 @@ impl<'q> RangeCall<'q> {
 
     fn slide(&mut self, column: &mut Column, labels: &Labels) -> Result<(), QueryError> {
         let samples = &self.samples;
-        let notes = Notes {
-            query: self.query,
-            span: self.notes_span,
-            labels,
-        };
+        let notes = Notes::new(self.query, self.notes_span, labels);
         let (times_ms, values) = (&samples.times_ms[..], &samples.values[..]);
+        let (before_ms, after_ms) = self.input.reach_ms;
         let (mut first, mut end) = (0, 0);
         let mut beside = HistogramWindow::new(samples);
         let mut seen = 0;
@@ -243,10 +287,12 @@ impl<'q> RangeCall<'q> {
             let time_ms = self.steps.time_ms(step);
             let end_ms = self.input.shift.apply(time_ms);
             let start_ms = end_ms.saturating_sub(self.input.range_ms);
-            end = advance(times_ms, end, end_ms);
-            first = advance(times_ms, first, start_ms);
+            let until_ms = end_ms.saturating_add(after_ms);
+            let from_ms = start_ms.saturating_sub(before_ms);
+            end = advance(times_ms, end, until_ms);
+            first = advance(times_ms, first, from_ms);
             if !samples.histograms.is_empty() {
-                beside.advance(start_ms, end_ms);
+                beside.advance(from_ms, until_ms);
             }
             let (Some(window_times), Some(window_values)) =
                 (times_ms.get(first..end), values.get(first..end))
@@ -281,6 +327,7 @@ impl<'q> RangeCall<'q> {
                 column.set(step, value);
             }
         }
+        self.function.leave(&notes);
         self.query.budget.count_queryable(seen);
         Ok(())
     }
@@ -301,6 +348,21 @@ fn evaluate_histograms(
 }
 
 impl<'s> HistogramWindow<'s> {
+    /// When the counters of the histograms started; empty if starts are not looked at.
+    fn starts_ms(&self) -> &'s [i64] {
+        let all = &self.samples.histogram_starts_ms;
+        all.get(self.first..self.end).unwrap_or_default()
+    }
+
+    fn without_first(&self, count: usize) -> Self {
+        HistogramWindow {
+            times_ms: self.times_ms.get(count..).unwrap_or_default(),
+            histograms: self.histograms.get(count..).unwrap_or_default(),
+            first: self.first + count,
+            ..*self
+        }
+    }
+
     fn new(samples: &'s Samples) -> Self {
         HistogramWindow {
             samples,

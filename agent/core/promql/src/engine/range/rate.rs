@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use narthex_model::{Labels, SampleValue};
 
-use super::histogram_rate::{self, Resets};
+use super::histogram_rate::{self, HistogramResets};
+use super::start::{overlap, started, starts_anew};
 use super::{Notes, Samples, Window, WindowFunction};
 use crate::engine::error::QueryError;
 use crate::engine::query::Query;
@@ -21,16 +22,53 @@ pub(super) enum Kind {
     Delta,
 }
 
+impl Kind {
+    pub(super) fn is_counter(self) -> bool {
+        self != Kind::Delta
+    }
+}
+
+/// Where a counter of floats began anew.
+#[derive(Default)]
+pub(super) struct Resets {
+    /// The samples that are smaller than the one before, or of a counter that started after it.
+    at: Vec<usize>,
+    /// Those before this index of `at` lie before the window.
+    first: usize,
+}
+
+impl Resets {
+    /// Forgets those of another series.
+    pub(super) fn find(&mut self, samples: &Samples, with_starts: bool) {
+        self.first = 0;
+        self.at.clear();
+        let with_starts = with_starts && !samples.starts_ms.is_empty();
+        let by_start = |at| starts_anew(samples.started(at), samples.started(at + 1));
+        let pairs = samples.values.windows(2).enumerate();
+        let resets =
+            pairs.filter(|(before, pair)| pair[1] < pair[0] || (with_starts && by_start(*before)));
+        self.at.extend(resets.map(|(before, _)| before + 1));
+    }
+
+    /// Those after sample number `first` and before number `end`; `first` only grows from call to
+    /// call.
+    pub(super) fn between(&mut self, first: usize, end: usize) -> impl Iterator<Item = usize> {
+        while self.at.get(self.first).is_some_and(|at| *at <= first) {
+            self.first += 1;
+        }
+        let rest = self.at.get(self.first..).unwrap_or_default();
+        rest.iter().copied().take_while(move |at| *at < end)
+    }
+}
+
 pub(super) struct Extrapolated<'q> {
     query: &'q Query<'q>,
     kind: Kind,
     range_seconds: f64,
     span: Span,
-    /// The samples that are smaller than the one before: where a counter began anew.
-    resets: Vec<usize>,
-    /// Those before this index of `resets` lie before the window.
-    first_reset: usize,
-    histogram_resets: Resets,
+    resets: Resets,
+    histogram_resets: HistogramResets,
+    overlaps: Overlaps,
 }
 
 impl<'q> Extrapolated<'q> {
@@ -40,37 +78,40 @@ impl<'q> Extrapolated<'q> {
             kind,
             range_seconds: seconds(range_ms),
             span,
-            resets: Vec::new(),
-            first_reset: 0,
-            histogram_resets: Resets::default(),
+            resets: Resets::default(),
+            histogram_resets: HistogramResets::default(),
+            overlaps: Overlaps::default(),
         }
     }
 
     fn is_counter(&self) -> bool {
-        self.kind != Kind::Delta
+        self.kind.is_counter()
     }
 
     /// From the increase between the samples to the result.
     fn factor(&self, edges: &Edges, increase: f64, first: f64) -> f64 {
-        let mut factor = edges.factor(increase, self.is_counter().then_some(first));
+        self.per_second(edges.factor(increase, self.is_counter().then_some(first)))
+    }
+
+    fn per_second(&self, mut factor: f64) -> f64 {
         if self.kind == Kind::Rate {
             factor /= self.range_seconds;
         }
         factor
     }
 
+    /// The start of the counter, if it lies in the window before the first sample: then it was
+    /// zero at that time.
+    fn start_inside(&self, window: &Window<'_>, starts_ms: &[i64], first_ms: i64) -> Option<i64> {
+        let start_ms = *starts_ms.first().filter(|_| self.is_counter())?;
+        let inside = start_ms > window.start_ms && start_ms < first_ms;
+        (start_ms != 0 && inside).then_some(start_ms)
+    }
+
     /// What resets inside of the window hide of the increase is added in order of time, as
     /// floating-point sums depend on it.
     fn add_resets(&mut self, window: &Window<'_>, mut increase: f64) -> f64 {
-        while self
-            .resets
-            .get(self.first_reset)
-            .is_some_and(|at| *at <= window.first)
-        {
-            self.first_reset += 1;
-        }
-        let inside = self.resets.get(self.first_reset..).unwrap_or_default();
-        for at in inside.iter().take_while(|at| **at < window.end) {
+        for at in self.resets.between(window.first, window.end) {
             if let Some(before) = window.values.get(at - window.first - 1) {
                 increase += before;
             }
@@ -81,13 +122,10 @@ impl<'q> Extrapolated<'q> {
 
 impl WindowFunction for Extrapolated<'_> {
     fn begin(&mut self, samples: &Samples) {
-        self.resets.clear();
-        self.first_reset = 0;
         if self.is_counter() {
-            let pairs = samples.values.windows(2).enumerate();
-            let resets = pairs.filter(|(_, pair)| pair[1] < pair[0]);
-            self.resets.extend(resets.map(|(at, _)| at + 1));
+            self.resets.find(samples, true);
             self.histogram_resets.find(samples);
+            self.overlaps.find(samples);
         }
     }
 
@@ -100,14 +138,20 @@ impl WindowFunction for Extrapolated<'_> {
             return Ok(None);
         };
         let gaps = window.values.len() - 1;
-        if gaps == 0 {
+        let start_ms = self.start_inside(window, window.starts_ms(), first_ms);
+        if gaps == 0 && start_ms.is_none() {
             return Ok(None);
         }
         let mut increase = last - first;
         if self.is_counter() {
             increase = self.add_resets(window, increase);
+            self.overlaps.note_floats(window);
         }
         let edges = Edges::new(window, (first_ms, last_ms), gaps);
+        if let Some(start_ms) = start_ms {
+            let factor = edges.factor_from_start(last_ms, start_ms);
+            return Ok(Some((increase + first) * self.per_second(factor)));
+        }
         Ok(Some(increase * self.factor(&edges, increase, first)))
     }
 
@@ -116,20 +160,28 @@ impl WindowFunction for Extrapolated<'_> {
         window: &Window<'_>,
         notes: &Notes<'_>,
     ) -> Result<Option<SampleValue>, QueryError> {
+        let times_ms = window.beside.times_ms;
+        let (Some(first_ms), Some(last_ms)) = (times_ms.first(), times_ms.last()) else {
+            return Ok(None);
+        };
         let resets = self.is_counter().then_some(&self.histogram_resets);
-        let Some(mut increase) = histogram_rate::increase(window, resets, notes) else {
+        let start_ms = self.start_inside(window, window.beside.starts_ms(), *first_ms);
+        let increase = histogram_rate::increase(window, resets, start_ms.is_some(), notes);
+        let (Some(mut increase), Some(first)) = (increase, window.beside.histograms.first()) else {
             return Ok(None);
         };
-        let ([first_ms, .., last_ms], Some(first)) =
-            (window.beside.times_ms, window.beside.histograms.first())
-        else {
-            return Ok(None);
-        };
+        if self.is_counter() {
+            self.overlaps.note_histograms(window);
+        }
         let edges = Edges::new(
             window,
             (*first_ms, *last_ms),
             window.beside.histograms.len() - 1,
         );
+        if let Some(start_ms) = start_ms {
+            increase.scale(self.per_second(edges.factor_from_start(*last_ms, start_ms)));
+            return Ok(Some(SampleValue::Histogram(Arc::new(increase))));
+        }
         increase.scale(self.factor(&edges, increase.count, first.count));
         Ok(Some(SampleValue::Histogram(Arc::new(increase))))
     }
@@ -139,18 +191,79 @@ impl WindowFunction for Extrapolated<'_> {
     }
 
     fn finish(&mut self, labels: &Labels) {
-        if !self.is_counter() {
-            return;
+        if self.is_counter() {
+            note_non_counter(self.query, labels, self.span);
         }
-        let name = labels.metric_name().unwrap_or_default();
-        let counter = ["_total", "_sum", "_count", "_bucket"]
-            .iter()
-            .any(|suffix| name.ends_with(suffix));
-        if !name.is_empty() && !counter {
-            self.query.annotate(self.span, |annotations, span| {
-                annotations.possible_non_counter(name, span);
+    }
+
+    fn leave(&mut self, notes: &Notes<'_>) {
+        let windows = std::mem::take(&mut self.overlaps.windows);
+        if windows > 0 {
+            notes
+                .add(|annotations, name, span| annotations.start_time_overlap(name, windows, span));
+        }
+    }
+}
+
+/// Says so where a counter's function is used on what may be none: its type tells, where types are
+/// labels, else its name.
+pub(super) fn note_non_counter(query: &Query<'_>, labels: &Labels, span: Span) {
+    let name = labels.metric_name().unwrap_or_default();
+    if name.is_empty() {
+        return;
+    }
+    if query.type_and_unit_labels {
+        let type_label = labels.value_or_empty("__type__");
+        if !matches!(type_label, "counter" | "histogram") {
+            query.annotate(span, |annotations, span| {
+                annotations.possible_non_counter_type(name, type_label, span);
             });
         }
+        return;
+    }
+    let counter = ["_total", "_sum", "_count", "_bucket"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix));
+    if !counter {
+        query.annotate(span, |annotations, span| {
+            annotations.possible_non_counter(name, span);
+        });
+    }
+}
+
+/// The samples whose start lies before the sample before, though it is another one than its.
+#[derive(Default)]
+struct Overlaps {
+    floats: Vec<usize>,
+    histograms: Vec<usize>,
+    /// How many windows held any.
+    windows: u64,
+}
+
+impl Overlaps {
+    fn find(&mut self, samples: &Samples) {
+        let is_overlap = |pair: Option<_>| pair.is_some_and(|(a, b)| overlap(a, b));
+        let floats = (1..samples.starts_ms.len())
+            .filter(|at| is_overlap(samples.started(at - 1).zip(samples.started(*at))));
+        self.floats.clear();
+        self.floats.extend(floats);
+        let histograms = (1..samples.histogram_starts_ms.len()).filter(|at| {
+            let before = samples.histogram_started(at - 1);
+            is_overlap(before.zip(samples.histogram_started(*at)))
+        });
+        self.histograms.clear();
+        self.histograms.extend(histograms);
+    }
+
+    fn note_floats(&mut self, window: &Window<'_>) {
+        let inside = |at: &usize| *at > window.first && *at < window.end;
+        self.windows += u64::from(self.floats.iter().any(inside));
+    }
+
+    fn note_histograms(&mut self, window: &Window<'_>) {
+        let beside = window.beside;
+        let inside = |at: &usize| *at > beside.first && *at < beside.end;
+        self.windows += u64::from(self.histograms.iter().any(inside));
     }
 }
 
@@ -170,6 +283,22 @@ impl Edges {
             to_end: seconds(window.end_ms.saturating_sub(last_ms)),
             gaps: count(gaps),
         }
+    }
+
+    /// By how much the increase since the start of the counter grows to the one of the window,
+    /// whose part before the start holds nothing.
+    fn factor_from_start(&self, last_ms: i64, start_ms: i64) -> f64 {
+        let since_start = seconds(last_ms.saturating_sub(start_ms));
+        let gap = if self.gaps > 0.0 {
+            self.sampled / self.gaps
+        } else {
+            0.0
+        };
+        let mut to_end = self.to_end;
+        if to_end >= gap * EXTRAPOLATION_FACTOR {
+            to_end = gap / 2.0;
+        }
+        (since_start + to_end) / since_start
     }
 
     /// By how much the increase between the samples grows to the one of the window. A counter,
@@ -229,15 +358,19 @@ fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
         return None;
     }
     let elapsed_ms = last_ms.saturating_sub(before_ms);
-    Some(change(before, last, elapsed_ms, per_second))
+    let started = |at| started(window.times_ms, window.starts_ms(), at);
+    let at = window.values.len() - 2;
+    let anew = starts_anew(started(at), started(at + 1));
+    Some(change(before, last, elapsed_ms, per_second, anew))
 }
 
-/// From one float to the next; of a counter, and then per second, or of a gauge.
-pub(super) fn change(before: f64, last: f64, elapsed_ms: i64, per_second: bool) -> f64 {
+/// From one float to the next; of a counter, which may have started anew, and then per second, or
+/// of a gauge.
+pub(super) fn change(before: f64, last: f64, elapsed_ms: i64, per_second: bool, anew: bool) -> f64 {
     if !per_second {
         return last - before;
     }
-    let is_reset = last < before;
+    let is_reset = last < before || anew;
     let increase = if is_reset { last } else { last - before };
     increase / seconds(elapsed_ms)
 }

@@ -14,17 +14,17 @@ use crate::engine::selector::{select, series_infos};
 use crate::engine::statistics::{Reader, Use};
 use crate::engine::steps::{Shift, Steps};
 
-/// All samples that windows of `range_ms` at the steps look at.
+/// All samples that windows look at which reach so far back and ahead from each step.
 pub(in crate::engine) fn stored_ranges<'q>(
     query: &'q Query<'q>,
     steps: Steps,
     matchers: &[Matcher],
     shift: Shift,
-    range_ms: i64,
+    (back_ms, ahead_ms): (i64, i64),
     wanted: Use,
 ) -> Result<Box<dyn RangeSource + 'q>, QueryError> {
-    let after = shift.apply(steps.start_ms).saturating_sub(range_ms);
-    let last = shift.apply(steps.last_ms());
+    let after = shift.apply(steps.start_ms).saturating_sub(back_ms);
+    let last = shift.apply(steps.last_ms()).saturating_add(ahead_ms);
     let stored = if steps.count == 0 {
         Vec::new()
     } else {
@@ -56,15 +56,21 @@ impl RangeSource for StoredRanges<'_> {
         samples.clear();
         let mut read = 0;
         let mut reader = Reader::new(self.wanted);
-        series.visit(&mut |stored| match stored {
+        let with_starts = self.query.use_start_timestamps;
+        let mut take = |stored: Stored<'_>, starts_ms: &[i64]| match stored {
             Stored::Floats {
                 timestamps_ms,
                 values,
             } => {
                 read += values.len();
-                for (time_ms, value) in timestamps_ms.iter().zip(values) {
-                    if !is_stale_nan(*value) {
-                        samples.push(*time_ms, *value);
+                for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
+                    if is_stale_nan(*value) {
+                        continue;
+                    }
+                    samples.push(*time_ms, *value);
+                    if with_starts {
+                        let start_ms = starts_ms.get(at).copied();
+                        samples.starts_ms.push(start_ms.unwrap_or(0));
                     }
                 }
             }
@@ -73,13 +79,23 @@ impl RangeSource for StoredRanges<'_> {
                 values,
             } => {
                 read += sizes(values);
-                for (time_ms, histogram) in timestamps_ms.iter().zip(values) {
-                    if !is_stale_nan(histogram.sum) {
-                        samples.push_histogram(*time_ms, reader.read(histogram));
+                for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
+                    if is_stale_nan(value.sum) {
+                        continue;
+                    }
+                    samples.push_histogram(*time_ms, reader.read(value));
+                    if with_starts {
+                        let start_ms = starts_ms.get(at).copied();
+                        samples.histogram_starts_ms.push(start_ms.unwrap_or(0));
                     }
                 }
             }
-        })?;
+        };
+        if with_starts {
+            series.visit_with_starts(&mut take)?;
+        } else {
+            series.visit(&mut |stored| take(stored, &[]))?;
+        }
         self.query.budget.count_read(read);
         samples.account()
     }

@@ -1,10 +1,11 @@
 //! Which function of ranges stands behind which name.
 
 use super::changes::Events;
+use super::extended::{Anchored, Extended, Extension};
 use super::extremes::{Extreme, Extremes, Want};
 use super::histogram_over_time::{self as histograms, Both};
 use super::quantiles::{QuantileOverTime, median_absolute_deviation};
-use super::rate::{Extrapolated, Kind, OfLastTwo, seconds};
+use super::rate::{Extrapolated, Kind, OfLastTwo, Resets, seconds};
 use super::regression::{deriv, predict_linear};
 use super::smoothing::Smoothing;
 use super::{Plain, Window, WindowFunction, over_time};
@@ -17,6 +18,7 @@ pub(in crate::engine) struct Arguments {
     /// In their order, with where they stand.
     pub scalars: Vec<(Scalar, Span)>,
     pub range_ms: i64,
+    pub extension: Extension,
     /// Of the range vector.
     pub range_span: Span,
 }
@@ -32,20 +34,38 @@ pub(in crate::engine) fn window_function<'q>(
     let Arguments {
         scalars,
         range_ms,
-        range_span,
+        extension,
+        range_span: span,
     } = arguments;
-    let extrapolated =
-        |kind| -> Boxed<'q> { Box::new(Extrapolated::new(query, kind, range_ms, range_span)) };
+    let rate_of = |kind| -> Boxed<'q> {
+        match extension {
+            Extension::None => Box::new(Extrapolated::new(query, kind, range_ms, span)),
+            Extension::Anchored | Extension::Smoothed => Box::new(Extended {
+                query,
+                kind,
+                smoothed: extension == Extension::Smoothed,
+                range_ms,
+                span,
+                resets: Resets::default(),
+            }),
+        }
+    };
+    let counted = |events| -> Boxed<'q> {
+        match extension {
+            Extension::Anchored => Box::new(Anchored(events)),
+            Extension::None | Extension::Smoothed => Box::new(events),
+        }
+    };
     let extremes = |extreme, want| -> Boxed<'q> { Box::new(Extremes::new(extreme, want)) };
     let mut scalars = scalars.into_iter();
     Some(match name {
-        "rate" => extrapolated(Kind::Rate),
-        "increase" => extrapolated(Kind::Increase),
-        "delta" => extrapolated(Kind::Delta),
+        "rate" => rate_of(Kind::Rate),
+        "increase" => rate_of(Kind::Increase),
+        "delta" => rate_of(Kind::Delta),
         "irate" => Box::new(OfLastTwo { per_second: true }),
         "idelta" => Box::new(OfLastTwo { per_second: false }),
-        "changes" => Box::new(Events::changes()),
-        "resets" => Box::new(Events::resets()),
+        "changes" => counted(Events::changes()),
+        "resets" => counted(Events::resets()),
         "max_over_time" => extremes(Extreme::Max, Want::Value),
         "min_over_time" => extremes(Extreme::Min, Want::Value),
         "ts_of_max_over_time" => extremes(Extreme::Max, Want::Time),
