@@ -162,7 +162,7 @@ fn literal_prefix(pattern: &str) -> String {
                 prefix.pop();
                 break;
             }
-            Some('{') if starts_repetition(rest) => {
+            Some('{') if repetition_length(rest).is_some() => {
                 prefix.pop();
                 break;
             }
@@ -223,8 +223,10 @@ fn shape(pattern: &str) -> Shape {
 
 /// Whether the group that `rest` starts with may have the flag `x`: comments may hold anything.
 fn may_allow_comments(rest: &str) -> bool {
-    let head = rest.split([':', ')']).next().unwrap_or(rest);
-    head.starts_with("(?") && head.contains('x')
+    let flags = rest.strip_prefix("(?").unwrap_or_default().bytes();
+    flags
+        .take_while(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+        .any(|byte| byte == b'x')
 }
 
 /// Rewrites a pattern in Go's dialect to one that means the same to the `regex` crate.
@@ -255,11 +257,18 @@ fn translate(pattern: &str) -> String {
                 out.push_str("\\-");
                 1
             }
-            '{' if !in_class && !starts_repetition(rest) => {
-                out.push_str("\\{");
-                1
-            }
-            '}' if !in_class && !closes_repetition(&out) => {
+            '{' if !in_class => match repetition_length(rest) {
+                Some(length) => {
+                    out.push_str(&rest[..length]);
+                    length
+                }
+                None => {
+                    out.push_str("\\{");
+                    1
+                }
+            },
+            // That of a repetition or a name was taken with it.
+            '}' if !in_class => {
                 out.push_str("\\}");
                 1
             }
@@ -339,32 +348,32 @@ fn open_class(rest: &str, out: &mut String) -> usize {
 
 /// A `[` inside a class is a literal unless it starts a named class as in `[[:alpha:]]`.
 fn open_inside_class(rest: &str, out: &mut String) -> usize {
+    // Names are short, and a text full of beginnings must not be searched from each of them.
+    const LONGEST_NAME_BYTES: usize = 16;
+    let head = rest.as_bytes().get(..LONGEST_NAME_BYTES.min(rest.len()));
+    let mut pairs = head.unwrap_or_default().windows(2).skip(2);
     if rest.starts_with("[:")
-        && let Some(end) = rest.find(":]")
+        && let Some(end) = pairs.position(|pair| pair == b":]")
     {
-        out.push_str(&rest[..end + 2]);
-        return end + 2;
+        let length = end + 4;
+        out.push_str(&rest[..length]);
+        return length;
     }
     out.push_str("\\[");
     1
 }
 
-/// Whether `rest`, which starts with `{`, is `{n}`, `{n,}` or `{n,m}`.
-fn starts_repetition(rest: &str) -> bool {
-    let Some(end) = rest.find('}') else {
-        return false;
-    };
-    let (low, high) = rest[1..end].split_once(',').unwrap_or((&rest[1..end], ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    !low.is_empty() && digits(low) && digits(high)
-}
-
-/// Whether a `}` now closes a repetition that `out` has open, not a literal or a `\p{…}` name.
-fn closes_repetition(out: &str) -> bool {
-    match out.rfind('{') {
-        Some(at) => !out[at..].contains('}') && !out[..at].ends_with('\\'),
-        None => false,
+/// The bytes of `{n}`, `{n,}` or `{n,m}` at the beginning of `rest`, if it is one.
+fn repetition_length(rest: &str) -> Option<usize> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let after = rest.strip_prefix('{')?;
+    let low = digits(after);
+    let mut length = 1 + low;
+    if low > 0 && rest[length..].starts_with(',') {
+        length += 1;
+        length += digits(&rest[length..]);
     }
+    (low > 0 && rest[length..].starts_with('}')).then_some(length + 1)
 }
 
 #[cfg(test)]
