@@ -130,7 +130,9 @@ pub(crate) struct Flags {
     pub(crate) query_samples: u64,
 
     /// Features to switch on, separated by commas; may be given several times. Known here:
-    /// promql-experimental-functions, promql-delayed-name-removal, extra-scrape-metrics.
+    /// promql-experimental-functions, promql-delayed-name-removal,
+    /// promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
+    /// type-and-unit-labels, extra-scrape-metrics.
     #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
     pub(crate) features: Vec<String>,
 
@@ -231,9 +233,13 @@ impl Cli {
     }
 }
 
-const KNOWN_FEATURES: [&str; 3] = [
+const KNOWN_FEATURES: [&str; 7] = [
     "promql-experimental-functions",
     "promql-delayed-name-removal",
+    "promql-extended-range-selectors",
+    "promql-binop-fill-modifiers",
+    "use-start-timestamps",
+    "type-and-unit-labels",
     "extra-scrape-metrics",
 ];
 

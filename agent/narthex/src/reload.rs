@@ -136,6 +136,8 @@ fn format_size(bytes: u64) -> String {
 pub(crate) fn parser_options(flags: &Flags) -> ParserOptions {
     ParserOptions {
         experimental_functions: flags.has_feature("promql-experimental-functions"),
+        extended_range_selectors: flags.has_feature("promql-extended-range-selectors"),
+        binop_fill_modifiers: flags.has_feature("promql-binop-fill-modifiers"),
         ..ParserOptions::default()
     }
 }
@@ -147,6 +149,8 @@ pub(crate) fn engine(flags: &Flags, config: &PrometheusConfig) -> Arc<Engine> {
         max_samples: flags.query_samples,
         default_subquery_step_ms: ms(config.global.evaluation_interval_ms),
         delayed_name_removal: flags.has_feature("promql-delayed-name-removal"),
+        use_start_timestamps: flags.has_feature("use-start-timestamps"),
+        type_and_unit_labels: flags.has_feature("type-and-unit-labels"),
     }))
 }
 
