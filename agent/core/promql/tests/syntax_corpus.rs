@@ -1,5 +1,6 @@
-//! Expressions that people run, and Prometheus's own test scripts: all of them parse, and what is
-//! printed parses to the same print.
+//! Expressions that people run, and Prometheus's own test scripts: all of them parse, what is
+//! printed parses to the same tree, and they evaluate over a store with nothing and over one with
+//! what they ask for.
 
 #![expect(
     clippy::panic,
@@ -12,8 +13,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use narthex_promql::syntax::{ParserOptions, parse, pretty};
+use narthex_model::Labels;
+use narthex_promql::syntax::ast::Expr;
+use narthex_promql::syntax::{ParserOptions, parse, pretty, to_json};
 use narthex_promql::testlang::{Command, EvalTimes, parse_script};
+use narthex_promql::{Engine, QueryContext, QueryError, RangeParams};
+use narthex_storage::Appendable;
+use narthex_storage::memory::MemoryStore;
 
 /// Where the data is, or None after saying that the test is skipped.
 fn conformance_dir() -> Option<PathBuf> {
@@ -50,8 +56,94 @@ fn assert_prints_stably(text: &str, place: &Path) {
         let reread = parse(again, &options)
             .unwrap_or_else(|e| panic!("{}: {e}\n{text}\n{again}", place.display()));
         assert_eq!(reread.to_string(), printed, "{}", place.display());
+        assert_eq!(tree(&reread), tree(&expr), "{}", place.display());
     }
 }
+
+/// The tree as JSON. Matchers are printed in order, so their order is no part of it.
+fn tree(expr: &Expr) -> serde_json::Value {
+    fn sort_matchers(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                if let Some(serde_json::Value::Array(matchers)) = fields.get_mut("matchers") {
+                    matchers.sort_by_key(ToString::to_string);
+                }
+                fields.values_mut().for_each(sort_matchers);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(sort_matchers),
+            _ => {}
+        }
+    }
+    let mut tree = serde_json::from_str(&to_json(expr)).unwrap();
+    sort_matchers(&mut tree);
+    tree
+}
+
+const MINUTE_MS: i64 = 60_000;
+
+/// An error is fine, as series made up need not fit an operator; a fault of the engine is not.
+fn assert_evaluates(text: &str, place: &Path) {
+    let expr = parse(text, &ParserOptions::everything()).unwrap();
+    let engine = Engine::default();
+    let context = QueryContext {
+        text: text.to_owned(),
+        ..QueryContext::default()
+    };
+    let range = RangeParams {
+        start_ms: 0,
+        end_ms: 20 * MINUTE_MS,
+        step_ms: 5 * MINUTE_MS,
+    };
+    for store in [MemoryStore::default(), filled_store(&expr)] {
+        let instant = engine.instant(&store, &expr, 10 * MINUTE_MS, &context);
+        let range = engine.range(&store, &expr, range, &context);
+        for error in [instant.err(), range.err()].into_iter().flatten() {
+            let message = error.to_string();
+            let ours = message.contains("internal")
+                || matches!(
+                    error,
+                    QueryError::NotSupported(_) | QueryError::TooManySamples
+                );
+            assert!(!ours, "{}: {message}\n{text}", place.display());
+        }
+    }
+}
+
+/// Two series for each selector, some with a reset, a gap and a stale marker.
+fn filled_store(expr: &Expr) -> MemoryStore {
+    let store = MemoryStore::default();
+    let mut appender = store.appender();
+    for selector in expr.selectors() {
+        for instance in ["a", "b"] {
+            let mut labels = vec![("instance".to_owned(), instance.to_owned())];
+            labels.push((
+                "le".to_owned(),
+                if instance == "a" { "1" } else { "+Inf" }.to_owned(),
+            ));
+            for matcher in &selector.matchers {
+                let literals = matcher.regexp().and_then(|regexp| regexp.literals());
+                let literal = literals.and_then(|literals| literals.first().cloned());
+                let candidates = [matcher.value.to_string(), "x".to_owned(), "1".to_owned()];
+                let mut candidates = literal.into_iter().chain(candidates);
+                if let Some(value) = candidates.find(|value| matcher.matches(value)) {
+                    labels.push((matcher.name.to_string(), value));
+                }
+            }
+            let labels = Labels::from_pairs(labels);
+            for minute in (0_i64..25).filter(|minute| *minute != 7) {
+                let value = match minute {
+                    12 => f64::from_bits(STALE_NAN_BITS),
+                    _ => (minute % 9) as f64,
+                };
+                appender.append(&labels, minute * MINUTE_MS, value).unwrap();
+            }
+        }
+    }
+    appender.commit().unwrap();
+    store
+}
+
+const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 #[test]
 fn scripts_of_the_language_parse_whole() {
@@ -83,7 +175,7 @@ fn scripts_of_the_language_parse_whole() {
 }
 
 #[test]
-fn rules_that_people_run_parse() {
+fn rules_that_people_run_parse_and_evaluate() {
     let Some(dir) = conformance_dir() else { return };
     let mut files = Vec::new();
     files_below(&dir.join("rules"), &["yaml", "yml"], &mut files);
@@ -92,6 +184,7 @@ fn rules_that_people_run_parse() {
         let text = fs::read_to_string(file).unwrap();
         for expr in yaml_expressions(&text) {
             assert_prints_stably(&expr, file);
+            assert_evaluates(&expr, file);
             count += 1;
         }
     }
@@ -130,7 +223,7 @@ fn collect_expressions(value: &serde_json::Value, found: &mut BTreeSet<String>) 
 const NOT_PROMQL: [&str; 5] = ["|=", "|~", "| logfmt", "%(matchers)s", "$Inactive"];
 
 #[test]
-fn expressions_of_dashboards_parse() {
+fn expressions_of_dashboards_parse_and_evaluate() {
     let Some(dir) = conformance_dir() else { return };
     let mut files = Vec::new();
     files_below(&dir.join("dashboards"), &["json"], &mut files);
@@ -151,6 +244,7 @@ fn expressions_of_dashboards_parse() {
                 .iter()
                 .find(|text| parse(text, &ParserOptions::everything()).is_ok());
             assert_prints_stably(readable.unwrap_or(&expr), file);
+            assert_evaluates(readable.unwrap_or(&expr), file);
             count += 1;
         }
     }

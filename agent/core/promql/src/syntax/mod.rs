@@ -1,19 +1,20 @@
 //! The language: lexer, parser, types, printer.
 //!
 //! [`parse`] gives a type-checked tree ([`ast`]); `Display` writes it on one line and [`pretty`]
-//! over several, both exactly as Prometheus writes it. [`parse_selector`] reads the `match[]` of
+//! over several, both exactly as Prometheus writes it; [`to_json`] writes the tree itself. [`parse_selector`] reads the `match[]` of
 //! the HTTP API, [`parse_series_description`] the series of PromQL tests and rule unit tests.
 //!
 //! Keeps true: what is printed parses to the same tree; a tree has at most [`MAX_DEPTH`] levels;
 //! any text gives a tree or an error in time that grows with its length alone.
 //!
-//! Doesn't know what an expression is worth (that is the engine's) or how a tree looks as JSON.
+//! Doesn't know what an expression is worth (that is the engine's).
 
 pub mod ast;
 mod check;
 mod duration;
 mod error;
 pub mod functions;
+mod json;
 mod lexer;
 mod literal;
 mod parser;
@@ -30,6 +31,7 @@ use narthex_model::{Labels, Matcher};
 use ast::{Expr, Span};
 
 pub use error::ParseError;
+pub use json::to_json;
 pub use parser::MAX_DEPTH;
 pub use pretty::pretty;
 pub use series::parse_series_description;
