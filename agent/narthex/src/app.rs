@@ -11,6 +11,7 @@ use narthex_alerting::PostedAlert;
 use narthex_config::{Alerting, Loaded};
 use narthex_model::TargetGroup;
 use narthex_plugin_host::PluginSet;
+use narthex_query_log::Queries;
 use narthex_ruler::{AlertNotice, AlertSink};
 use narthex_script_host::ScriptHost;
 use narthex_storage::ReplayProgress;
@@ -36,6 +37,8 @@ use crate::{announce, forward, machine};
 
 /// How often the store drops old samples and rewrites its log where that is due.
 const MAINTENANCE: Duration = Duration::from_secs(60);
+/// Places for rules in the list of running queries, besides those of the API.
+const RULE_QUERY_SLOTS: usize = 32;
 /// Requests by HTTP that may wait for the main loop; whoever asks waits for a place.
 const COMMANDS: usize = 4;
 
@@ -395,6 +398,7 @@ async fn make_parts(
         sd_metrics,
         narthex_discovery::Options::new("notify"),
     );
+    let queries = Arc::new(queries(flags, registry)?);
     let ruler = narthex_ruler::Manager::new(
         store.clone(),
         store.clone(),
@@ -410,10 +414,12 @@ async fn make_parts(
         scripts: Arc::new(ScriptHost::new(registry)?),
         ruler: Arc::new(ruler),
         notify,
+        queries,
         state: State::new(
             reload::engine(flags, config),
             Status {
                 yaml: loaded.yaml.clone(),
+                external_labels: config.global.external_labels.clone(),
                 retention: reload::Retention::of(flags, config),
                 last_reload_successful: true,
                 last_success_ms: machine::now_ms(),
@@ -421,6 +427,19 @@ async fn make_parts(
         ),
     };
     Ok((Arc::new(parts), forwarding))
+}
+
+/// Begins the list of running queries in the data folder, which the store has locked by now.
+fn queries(flags: &Flags, registry: &Registry) -> anyhow::Result<Queries> {
+    let concurrent = flags.query_concurrency;
+    let mut queries = Queries::new(registry, concurrent)?;
+    let slots = concurrent.saturating_add(RULE_QUERY_SLOTS);
+    let folder = &flags.storage_path;
+    queries.track_active(folder, slots).with_context(|| {
+        let folder = folder.display();
+        format!("beginning the list of running queries in {folder}")
+    })?;
+    Ok(queries)
 }
 
 async fn open_store(
@@ -458,6 +477,7 @@ fn web_parts(
             scripts: parts.scripts.clone(),
         }),
         agent: Arc::new(agent),
+        queries: parts.queries.clone(),
         registry,
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use narthex_model::Labels;
 use narthex_promql::Engine;
+use narthex_query_log::Queries;
 use narthex_script_host::ScriptHost;
 use narthex_tsdb::Db;
 
@@ -20,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) scripts: Arc<ScriptHost>,
     pub(crate) ruler: Arc<narthex_ruler::Manager>,
     pub(crate) notify: narthex_notify::Handle,
+    /// Every query is told to it.
+    pub(crate) queries: Arc<Queries>,
     pub(crate) state: State,
 }
 
@@ -34,6 +38,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) yaml: String,
+    pub(crate) external_labels: Labels,
     pub(crate) retention: Retention,
     pub(crate) last_reload_successful: bool,
     pub(crate) last_success_ms: i64,

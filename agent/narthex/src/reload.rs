@@ -4,12 +4,15 @@
 //! configuration with the old one and restarts only what differs.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use narthex_config::{ConfigError, Loaded, Overrides, Paths, PrometheusConfig};
 use narthex_model::duration;
 use narthex_promql::syntax::ParserOptions;
 use narthex_promql::{Engine, EngineOptions};
+use narthex_query_log::Queries;
 use narthex_tsdb::Db;
 
 use crate::cli::Flags;
@@ -186,6 +189,7 @@ pub(crate) async fn reload(
             let now_ms = machine::now_ms();
             parts.state.set_status(Status {
                 yaml: loaded.yaml.clone(),
+                external_labels: loaded.prometheus.global.external_labels.clone(),
                 retention: Retention::of(flags, &loaded.prometheus),
                 last_reload_successful: true,
                 last_success_ms: now_ms,
@@ -247,8 +251,17 @@ pub(crate) fn store_config(flags: &Flags, config: &PrometheusConfig) -> narthex_
     }
 }
 
-/// Hands every part its configuration. Scraping and notifying go first, as they alone can refuse
-/// (a client that cannot be built).
+/// Opens the query log anew, as its file may have been moved away.
+fn apply_query_log(config: &PrometheusConfig, queries: &Queries) -> anyhow::Result<()> {
+    let path = config.global.query_log_file.as_deref();
+    queries.set_log_file(path).with_context(|| {
+        let path = path.unwrap_or(Path::new(""));
+        format!("global.query_log_file: opening {}", path.display())
+    })
+}
+
+/// Hands every part its configuration. The query log, scraping and notifying go first, as they
+/// alone can refuse (a file that cannot be opened, a client that cannot be built).
 pub(crate) async fn apply(
     loaded: &Loaded,
     flags: &Flags,
@@ -256,6 +269,7 @@ pub(crate) async fn apply(
     parts: &Parts,
 ) -> anyhow::Result<()> {
     let config = &loaded.prometheus;
+    apply_query_log(config, &parts.queries)?;
     parts.scrape.apply_config(config.scrape.clone())?;
     parts.notify.apply(notify_config(loaded))?;
     apply_storage(flags, config, &parts.store);

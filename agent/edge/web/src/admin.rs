@@ -21,8 +21,8 @@ pub(crate) async fn delete_series(
     if sets.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
-    let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
+    let start_ms = params.time_ms_or("start", MIN_TIME_MS)?;
+    let end_ms = params.time_ms_or("end", MAX_TIME_MS)?;
     on_store(&shared, move |store| {
         store.delete_series(&sets, start_ms, end_ms)
     })

@@ -10,6 +10,7 @@ use narthex_model::family::Metadata;
 use narthex_model::{Labels, MetricFamily};
 use narthex_promql::engine::Engine;
 use narthex_promql::syntax::ParserOptions;
+use narthex_query_log::Queries;
 use narthex_storage::{ExemplarQueryable, Queryable, ReplayProgress, StoreAdmin, StoreStatus};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub alerts: Arc<dyn AlertRouting>,
     pub extensions: Arc<dyn Extensions>,
     pub agent: Arc<dyn Agent>,
+    /// Every query is told to it.
+    pub queries: Arc<Queries>,
     /// What `/metrics` gives.
     pub registry: prometheus::Registry,
 }
@@ -196,6 +199,8 @@ pub trait Agent: Send + Sync {
     /// The engine in force: a reload may bring one with other options.
     fn engine(&self) -> Arc<Engine>;
     fn is_ready(&self) -> bool;
+    /// What federated series get where they lack it.
+    fn external_labels(&self) -> Labels;
     /// The configuration in force, with secrets hidden.
     fn config_yaml(&self) -> String;
     fn flags(&self) -> BTreeMap<String, String>;

@@ -3,130 +3,122 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use narthex_model::{CancelToken, Labels, Matcher};
+use narthex_model::{CancelToken, Matcher};
 use narthex_storage::{LabelQuery, Queryable, StorageError};
 
-use crate::json::write_labels;
+use crate::coding::Coding;
+use crate::json::{write_labels, write_list, write_string};
 use crate::params::{MAX_TIME_MS, MIN_TIME_MS, Params};
-use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, large, success_raw, success_with};
+use crate::respond::{ApiError, ApiResult, Remarks, stream_success};
+use crate::run::CancelOnDrop;
 use crate::server::Shared;
+use crate::stream::Out;
 
-pub(crate) async fn series(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
-    let sets = params.matcher_sets()?;
-    if sets.is_empty() {
+pub(crate) async fn series(
+    State(shared): State<Arc<Shared>>,
+    coding: Coding,
+    params: Params,
+) -> ApiResult {
+    if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let limit = params.limit("limit")?;
-    let (start_ms, end_ms) = time_range(&params)?;
-    let mut found = on_store(&shared, sets, start_ms, end_ms, |store, query| {
-        store.series(query)
-    })
-    .await?;
-    large(move || {
-        let remarks = truncate(&mut found, limit);
-        Ok(success_raw(&label_sets(&found), &remarks))
-    })
-    .await
+    let mut look_up = LookUp::of(&params)?;
+    look_up.sets = params
+        .matcher_sets()
+        .map_err(|e| ApiError::bad_parameter("match[]", e.text()))?;
+    let find = |store: &dyn Queryable, query: &LabelQuery<'_>| store.series(query);
+    answer(&shared, look_up, coding, find, write_labels).await
 }
 
-pub(crate) async fn names(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
-    let sets = params.matcher_sets()?;
-    let limit = params.limit("limit")?;
-    let (start_ms, end_ms) = time_range(&params)?;
-    let mut found = on_store(&shared, sets, start_ms, end_ms, |store, query| {
-        store.label_names(query)
-    })
-    .await?;
-    large(move || {
-        let remarks = truncate(&mut found, limit);
-        success_with(&texts(&found), &remarks)
-    })
-    .await
+pub(crate) async fn names(
+    State(shared): State<Arc<Shared>>,
+    coding: Coding,
+    params: Params,
+) -> ApiResult {
+    let mut look_up = LookUp::of(&params)?;
+    look_up.sets = params.matcher_sets()?;
+    let find = |store: &dyn Queryable, query: &LabelQuery<'_>| store.label_names(query);
+    answer(&shared, look_up, coding, find, write_text).await
 }
 
 pub(crate) async fn values(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
+    coding: Coding,
     params: Params,
 ) -> ApiResult {
     let name = unescape_name(&name);
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
     }
-    let sets = params.matcher_sets()?;
-    let limit = params.limit("limit")?;
-    let (start_ms, end_ms) = time_range(&params)?;
-    let look_up =
+    let mut look_up = LookUp::of(&params)?;
+    look_up.sets = params.matcher_sets()?;
+    let find =
         move |store: &dyn Queryable, query: &LabelQuery<'_>| store.label_values(&name, query);
-    let mut found = on_store(&shared, sets, start_ms, end_ms, look_up).await?;
-    large(move || {
-        let remarks = truncate(&mut found, limit);
-        success_with(&texts(&found), &remarks)
-    })
-    .await
+    answer(&shared, look_up, coding, find, write_text).await
 }
 
-fn time_range(params: &Params) -> Result<(i64, i64), ApiError> {
-    let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
-    let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
-    if end_ms < start_ms {
-        return Err(ApiError::bad_parameter(
-            "end",
-            "end timestamp must not be before start time",
-        ));
-    }
-    Ok((start_ms, end_ms))
-}
-
-/// Runs a look-up on a blocking thread.
-async fn on_store<T: Send + 'static>(
-    shared: &Shared,
+/// What all three are asked with.
+struct LookUp {
     sets: Vec<Vec<Matcher>>,
     start_ms: i64,
     end_ms: i64,
-    look_up: impl FnOnce(&dyn Queryable, &LabelQuery<'_>) -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let store = shared.parts.store.clone();
-    let task = tokio::task::spawn_blocking(move || {
-        let query = LabelQuery {
-            matcher_sets: &sets,
+    limit: usize,
+}
+
+impl LookUp {
+    /// Still without matchers.
+    fn of(params: &Params) -> Result<LookUp, ApiError> {
+        let limit = params.limit("limit")?;
+        let start_ms = params.time_ms_or("start", MIN_TIME_MS)?;
+        let end_ms = params.time_ms_or("end", MAX_TIME_MS)?;
+        Ok(LookUp {
+            sets: Vec::new(),
             start_ms,
             end_ms,
-            cancel: CancelToken::default(),
+            limit,
+        })
+    }
+}
+
+async fn answer<T>(
+    shared: &Shared,
+    look_up: LookUp,
+    coding: Coding,
+    find: impl FnOnce(&dyn Queryable, &LabelQuery<'_>) -> Result<Vec<T>, StorageError> + Send + 'static,
+    write: fn(&mut Vec<u8>, &T),
+) -> ApiResult
+where
+    T: 'static,
+{
+    let store = shared.parts.store.clone();
+    let cancel = CancelToken::default();
+    let _gone = CancelOnDrop(cancel.clone());
+    let make = move || {
+        let query = LabelQuery {
+            matcher_sets: &look_up.sets,
+            start_ms: look_up.start_ms,
+            end_ms: look_up.end_ms,
+            cancel,
         };
-        look_up(&*store, &query)
-    });
-    let result = task
-        .await
-        .map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?;
-    Ok(result?)
-}
-
-fn truncate<T>(found: &mut Vec<T>, limit: usize) -> Remarks {
-    let mut remarks = Remarks::default();
-    if limit > 0 && found.len() > limit {
-        found.truncate(limit);
-        remarks
-            .warnings
-            .push("results truncated due to limit".to_owned());
-    }
-    remarks
-}
-
-fn texts(found: &[Arc<str>]) -> Vec<&str> {
-    found.iter().map(|text| &**text).collect()
-}
-
-fn label_sets(sets: &[Labels]) -> String {
-    let mut out = String::from("[");
-    for (i, labels) in sets.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
+        let mut found = find(&*store, &query)?;
+        let mut remarks = Remarks::default();
+        if look_up.limit > 0 && found.len() > look_up.limit {
+            found.truncate(look_up.limit);
+            remarks.warn_of_limit();
         }
-        write_labels(&mut out, labels);
-    }
-    out.push(']');
-    out
+        Ok((remarks, move |out: &mut Out| {
+            write_list(out, found, |out, item| {
+                write(&mut out.buffer, &item);
+                Ok(())
+            })
+        }))
+    };
+    stream_success(coding, make).await
+}
+
+fn write_text(out: &mut Vec<u8>, text: &Arc<str>) {
+    write_string(out, text);
 }
 
 /// Undoes the escaping of names that are no legacy ones: `U__` in front, `__` for `_`,

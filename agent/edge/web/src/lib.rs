@@ -7,7 +7,10 @@ pub mod backend;
 
 mod admin;
 mod alertmanager;
+mod coding;
 mod extensions;
+mod federate;
+mod float;
 mod json;
 mod labels;
 mod lifecycle;
@@ -16,8 +19,10 @@ mod params;
 mod query;
 mod respond;
 mod rules;
+mod run;
 mod server;
 mod status;
+mod stream;
 mod targets;
 mod time;
 

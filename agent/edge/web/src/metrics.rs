@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 pub(crate) struct Metrics {
     requests: IntCounterVec,
     duration_seconds: HistogramVec,
+    pub(crate) federation_errors: IntCounter,
 }
 
 impl Metrics {
@@ -27,9 +28,14 @@ impl Metrics {
                 .buckets(vec![0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0]),
                 &["handler"],
             )?,
+            federation_errors: IntCounter::new(
+                "prometheus_web_federation_errors_total",
+                "Total number of errors that occurred while sending federation responses.",
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.duration_seconds.clone()))?;
+        registry.register(Box::new(metrics.federation_errors.clone()))?;
         Ok(metrics)
     }
 

@@ -67,9 +67,14 @@ impl Params {
         self.get(name).unwrap_or("")
     }
 
-    pub(crate) fn time_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        let parse = |text| parse_time_ms(text).map_err(|e| ApiError::bad_parameter(name, e));
-        self.get(name).map(parse).transpose()
+    /// A time that may be absent.
+    pub(crate) fn time_ms_or(&self, name: &str, absent_ms: i64) -> Result<i64, ApiError> {
+        let Some(text) = self.get(name) else {
+            return Ok(absent_ms);
+        };
+        parse_time_ms(text).map_err(|why| {
+            ApiError::bad_parameter(name, format!("invalid time value for '{name}': {why}"))
+        })
     }
 
     pub(crate) fn required_time_ms(&self, name: &str) -> Result<i64, ApiError> {
@@ -77,8 +82,13 @@ impl Params {
     }
 
     pub(crate) fn duration_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        let parse = |text| parse_duration_ms(text).map_err(|e| ApiError::bad_parameter(name, e));
-        self.get(name).map(parse).transpose()
+        self.duration_ms_plain(name)
+            .map_err(|why| ApiError::bad_parameter(name, why))
+    }
+
+    /// With no more than the reason as the error.
+    pub(crate) fn duration_ms_plain(&self, name: &str) -> Result<Option<i64>, String> {
+        self.get(name).map(parse_duration_ms).transpose()
     }
 
     /// 0 and absence mean no limit.
@@ -91,7 +101,7 @@ impl Params {
             Ok(_) => Err(ApiError::bad_parameter(name, "limit must be non-negative")),
             Err(_) => Err(ApiError::bad_parameter(
                 name,
-                format!("cannot parse {text:?} to a valid limit"),
+                format!("strconv.Atoi: parsing {text:?}: invalid syntax"),
             )),
         }
     }
@@ -109,11 +119,23 @@ impl Params {
         }
     }
 
-    /// The selectors given as `match[]`.
+    /// The selectors given as `match[]`. Each must ask for something.
     pub(crate) fn matcher_sets(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        let sets = self.selectors("match[]")?;
+        let asks = |set: &Vec<Matcher>| set.iter().any(|matcher| !matcher.matches_empty());
+        if sets.iter().all(asks) {
+            Ok(sets)
+        } else {
+            let message = "match[] must contain at least one non-empty matcher";
+            Err(ApiError::bad_data(message))
+        }
+    }
+
+    /// Selectors that may ask for everything.
+    pub(crate) fn selectors(&self, name: &str) -> Result<Vec<Vec<Matcher>>, ApiError> {
         let parse =
-            |text| syntax::parse_selector(text).map_err(|e| ApiError::bad_parameter("match[]", e));
-        self.all("match[]").map(parse).collect()
+            |text| syntax::parse_any_selector(text).map_err(|e| ApiError::bad_data(e.to_string()));
+        self.all(name).map(parse).collect()
     }
 }
 

@@ -1,9 +1,13 @@
 //! The envelope of `/api/v1`: `{"status": …, "data": …}`, error types and their status codes.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use narthex_promql::engine::QueryError;
 use serde::Serialize;
+
+use crate::coding::Coding;
+use crate::json::write_string;
+use crate::stream::{Out, Stop, stream};
 
 /// How many warnings and infos are told; one more entry says how many there were besides.
 const ANNOTATIONS_MAX: usize = 10;
@@ -42,6 +46,10 @@ impl ApiError {
 
     pub(crate) fn text(&self) -> &str {
         &self.message
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.status()
     }
 
     pub(crate) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
@@ -124,52 +132,69 @@ pub(crate) struct Remarks {
     pub(crate) infos: Vec<String>,
 }
 
-/// Makes an answer that may be large on a blocking thread: that can take seconds, and scrapes wait for
-/// the async ones.
-pub(crate) async fn large(make: impl FnOnce() -> ApiResult + Send + 'static) -> ApiResult {
-    tokio::task::spawn_blocking(make)
-        .await
-        .unwrap_or_else(|failed| {
-            let message = format!("writing the answer ended unexpectedly: {failed}");
-            Err(ApiError::new(ErrorKind::Internal, message))
-        })
+impl Remarks {
+    /// Before what the engine said, of which only the first are told.
+    pub(crate) fn warn_of_limit(&mut self) {
+        let warning = "results truncated due to limit".to_owned();
+        self.warnings.insert(0, warning);
+    }
 }
 
 /// `data` in the envelope.
 pub(crate) fn success(data: &impl Serialize) -> ApiResult {
-    success_with(data, &Remarks::default())
-}
-
-pub(crate) fn success_with(data: &impl Serialize, remarks: &Remarks) -> ApiResult {
-    let data = serde_json::to_string(data)
+    let envelope = Envelope {
+        status: "success",
+        data,
+    };
+    let body = serde_json::to_string(&envelope)
         .map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?;
-    Ok(success_raw(&data, remarks))
+    Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
 }
 
-/// As [`success_with`], for data that is JSON already.
-pub(crate) fn success_raw(data: &str, remarks: &Remarks) -> Response {
-    let mut body = String::with_capacity(data.len() + 64);
-    body.push_str("{\"status\":\"success\",\"data\":");
-    body.push_str(data);
-    push_remarks(&mut body, "warnings", &remarks.warnings);
-    push_remarks(&mut body, "infos", &remarks.infos);
-    body.push('}');
-    ([(header::CONTENT_TYPE, JSON)], body).into_response()
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    status: &'static str,
+    data: &'a T,
 }
 
-fn push_remarks(body: &mut String, name: &str, remarks: &[String]) {
+/// Streams data that may be large in the envelope. `make` runs on a blocking thread: it finds the
+/// data with what is to be said beside it, and gives what will write it.
+pub(crate) async fn stream_success<W>(
+    coding: Coding,
+    make: impl FnOnce() -> Result<(Remarks, W), ApiError> + Send + 'static,
+) -> ApiResult
+where
+    W: FnOnce(&mut Out) -> Result<(), Stop>,
+{
+    let content_type = HeaderValue::from_static(JSON);
+    stream(content_type, coding, |out| {
+        let (remarks, write_data) = make()?;
+        out.push_str("{\"status\":\"success\",\"data\":");
+        write_data(out)?;
+        push_remarks(&mut out.buffer, "warnings", &remarks.warnings);
+        push_remarks(&mut out.buffer, "infos", &remarks.infos);
+        out.buffer.push(b'}');
+        Ok(())
+    })
+    .await
+}
+
+fn push_remarks(out: &mut Vec<u8>, name: &str, remarks: &[String]) {
     if remarks.is_empty() {
         return;
     }
-    let mut told: Vec<String> = remarks.iter().take(ANNOTATIONS_MAX).cloned().collect();
-    if remarks.len() > ANNOTATIONS_MAX {
-        let more = remarks.len() - ANNOTATIONS_MAX;
-        let kind = if name == "warnings" {
-            "warning"
-        } else {
-            "info"
-        };
-        told.push(format!("{more} more {kind} annotations omitted"));
+    let more = remarks.len().saturating_sub(ANNOTATIONS_MAX);
+    let kind = name.strip_suffix('s').unwrap_or(name);
+    let omitted = (more > 0).then(|| format!("{more} more {kind} annotations omitted"));
+    let told = remarks.iter().take(ANNOTATIONS_MAX).chain(&omitted);
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":[");
+    for (index, text) in told.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, text);
     }
-    body.push_str(&format!(",\"{name}\":{}", serde_json::json!(told)));
+    out.push(b']');
 }

@@ -1,19 +1,16 @@
 //! The listeners, the table of paths, and what every request passes through.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use narthex_storage::ReplayProgress;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -21,11 +18,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::backend::Parts;
+use crate::coding::{COMPRESS_BYTES_MIN, Coding};
 use crate::metrics::Metrics;
-use crate::{admin, alertmanager, extensions, labels, lifecycle, query, rules, status, targets};
+use crate::{
+    admin, alertmanager, extensions, federate, labels, lifecycle, query, rules, status, targets,
+};
 
-/// Answers below this size are not worth compressing.
-const COMPRESS_BYTES_MIN: usize = 1400;
 /// Posted alerts may take this much.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
@@ -37,6 +35,7 @@ pub struct Options {
     pub enable_lifecycle: bool,
     pub enable_admin_api: bool,
     pub query_timeout: Duration,
+    /// Queries that run at a time; others wait. Rules are not counted.
     pub query_concurrency: usize,
 }
 
@@ -54,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) options: Options,
     pub(crate) query_slots: Arc<Semaphore>,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 /// Sockets that are taken, before anything else is started.
@@ -136,7 +135,8 @@ async fn serve_on(
         // An error means that the sender is gone: then stop too.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(stopped)
         .await
 }
@@ -247,6 +247,7 @@ fn router(shared: Arc<Shared>) -> Router {
             get(alertmanager::alerts).post(alertmanager::post_alerts),
         )
         .route("/api/v2/alerts/groups", get(alertmanager::groups))
+        .route("/federate", get(federate::federate))
         .route("/plugins/{name}/metrics", get(extensions::plugin_metrics))
         .layer(middleware::from_fn_with_state(
             shared.clone(),
@@ -338,11 +339,12 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     response
 }
 
-/// Compresses with gzip where the client takes it and it pays.
+/// Compresses where the client takes it and it pays. What is streamed has done so itself.
 async fn compress(request: Request, next: Next) -> Response {
-    let accepts = accepts_gzip(request.headers());
+    let coding = Coding::accepted(request.headers());
     let response = next.run(request).await;
-    if !accepts || response.headers().contains_key(header::CONTENT_ENCODING) {
+    let is_streamed = response.body().size_hint().exact().is_none();
+    if is_streamed || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
     let (mut head, body) = response.into_parts();
@@ -354,16 +356,18 @@ async fn compress(request: Request, next: Next) -> Response {
         }
     };
     head.headers
-        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if body.len() < COMPRESS_BYTES_MIN {
+        .insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let Some(value) = coding
+        .header_value()
+        .filter(|_| body.len() >= COMPRESS_BYTES_MIN)
+    else {
         return Response::from_parts(head, Body::from(body));
-    }
+    };
     // Off the async threads: a large answer takes seconds, and scrapes wait for the same threads.
     let uncompressed = body.clone();
-    match tokio::task::spawn_blocking(move || gzip(&uncompressed)).await {
+    match tokio::task::spawn_blocking(move || encode(coding, &uncompressed)).await {
         Ok(Ok(compressed)) => {
-            head.headers
-                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            head.headers.insert(header::CONTENT_ENCODING, value);
             head.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(head, Body::from(compressed))
         }
@@ -371,20 +375,9 @@ async fn compress(request: Request, next: Next) -> Response {
     }
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
-    codings.any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let refused = |quality: &str| matches!(quality, "q=0" | "q=0.0");
-        parts.next() == Some("gzip") && !parts.any(refused)
-    })
-}
-
-fn gzip(body: &Bytes) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    encoder.write_all(body)?;
-    encoder.finish()
+fn encode(coding: Coding, body: &Bytes) -> std::io::Result<Vec<u8>> {
+    let mut encoder = coding.encoder();
+    let mut encoded = encoder.push(&mut body.to_vec())?;
+    encoded.append(&mut encoder.finish()?);
+    Ok(encoded)
 }

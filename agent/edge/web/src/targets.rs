@@ -129,9 +129,8 @@ pub(crate) async fn target_metadata(
     let metric = params.get("metric");
     let matchers = match params.get("match_target") {
         None => Vec::new(),
-        Some(text) => {
-            syntax::parse_selector(text).map_err(|e| ApiError::bad_parameter("match_target", e))?
-        }
+        Some(text) => syntax::parse_any_selector(text)
+            .map_err(|e| ApiError::bad_parameter("match_target", e))?,
     };
     let mut entries = Vec::new();
     for (target, name, metadata) in shared.parts.scraping.target_metadata() {

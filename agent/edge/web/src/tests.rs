@@ -1,6 +1,9 @@
 //! The API as clients meet it: a server on a free port over a small store and parts that answer the
 //! same always.
 
+mod running;
+mod streaming;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +12,7 @@ use narthex_model::family::Metadata;
 use narthex_model::{Exemplar, Labels, Matcher, MetricFamily, MetricType};
 use narthex_promql::engine::{Engine, EngineOptions};
 use narthex_promql::syntax::ParserOptions;
+use narthex_query_log::Queries;
 use narthex_storage::memory::MemoryStore;
 use narthex_storage::{
     Appendable, ExemplarQueryable, ReplayProgress, SeriesExemplars, StorageError, StoreAdmin,
@@ -205,6 +209,10 @@ impl Agent for Fixed {
         self.ready
     }
 
+    fn external_labels(&self) -> Labels {
+        Labels::from_pairs([("zone", "z")])
+    }
+
     fn config_yaml(&self) -> String {
         "global: {}\n".to_owned()
     }
@@ -328,6 +336,29 @@ fn start_parts_on(
     ready: bool,
     enable_lifecycle: bool,
 ) -> (Server, Arc<Fixed>) {
+    let fixed = Arc::new(Fixed {
+        ready,
+        deleted: Mutex::default(),
+    });
+    let options = Options {
+        enable_lifecycle,
+        enable_admin_api: enable_lifecycle,
+        ..options()
+    };
+    let server = start_these(listeners, parts(&fixed), options);
+    (server, fixed)
+}
+
+fn options() -> Options {
+    Options {
+        enable_lifecycle: false,
+        enable_admin_api: false,
+        query_timeout: Duration::from_secs(60),
+        query_concurrency: 4,
+    }
+}
+
+fn small_store() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::default());
     let mut appender = store.appender();
     for minute in 0..3 {
@@ -340,12 +371,13 @@ fn start_parts_on(
         }
     }
     appender.commit().unwrap();
-    let fixed = Arc::new(Fixed {
-        ready,
-        deleted: Mutex::default(),
-    });
-    let parts = Parts {
-        store,
+    store
+}
+
+fn parts(fixed: &Arc<Fixed>) -> Parts {
+    let registry = prometheus::Registry::new();
+    Parts {
+        store: small_store(),
         store_status: fixed.clone(),
         store_admin: fixed.clone(),
         exemplars: fixed.clone(),
@@ -356,22 +388,31 @@ fn start_parts_on(
         alerts: fixed.clone(),
         extensions: fixed.clone(),
         agent: fixed.clone(),
-        registry: prometheus::Registry::new(),
-    };
-    let options = Options {
-        enable_lifecycle,
-        enable_admin_api: enable_lifecycle,
-        query_timeout: Duration::from_secs(60),
-        query_concurrency: 4,
-    };
+        queries: Arc::new(Queries::new(&registry, 4).unwrap()),
+        registry,
+    }
+}
+
+fn start_these(listeners: Listeners, parts: Parts, options: Options) -> Server {
     let address = listeners.addresses()[0];
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(serve(listeners, parts, options, stopped));
-    let server = Server {
+    Server {
         address,
         _stop: stop,
-    };
-    (server, fixed)
+    }
+}
+
+/// A server whose parts and options were changed before.
+async fn start_changed(change: impl FnOnce(&mut Parts, &mut Options)) -> Server {
+    let fixed = Arc::new(Fixed {
+        ready: true,
+        deleted: Mutex::default(),
+    });
+    let (mut parts, mut options) = (parts(&fixed), options());
+    change(&mut parts, &mut options);
+    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    start_these(listeners, parts, options)
 }
 
 /// One request; gives the status, the head and the body.
@@ -485,9 +526,10 @@ async fn answers() {
             "query_exemplars?query=m&start=1&end=2",
             r#"{"status":"success","data":[{"seriesLabels":{"__name__":"m"},"exemplars":[{"labels":{"trace_id":"a\"b"},"value":"0.5","timestamp":1}]}]}"#,
         ),
+        ("labels?start=5&end=1", r#"{"status":"success","data":[]}"#),
         (
-            "query_exemplars?query=1",
-            r#"{"status":"success","data":[]}"#,
+            "query_range?query=m&start=-292273086-05-16T16:47:06Z&end=292277025-08-18T07:12:54.999999999Z&step=1e12",
+            r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#,
         ),
         (
             "status/walreplay",
@@ -531,7 +573,7 @@ async fn refuses() {
             "query?query=m&time=x",
             400,
             "bad_data",
-            "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp",
+            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
         ),
         (
             "query?query=m&limit=-1",
@@ -558,11 +600,67 @@ async fn refuses() {
             "same labelset",
         ),
         (
-            "labels?start=5&end=1",
+            "query?query=m&limit=x",
             400,
             "bad_data",
-            "end timestamp must not be before start time",
+            "invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax",
         ),
+        (
+            "query?query=m&lookback_delta=x",
+            400,
+            "bad_data",
+            "error parsing lookback delta duration: cannot parse \"x\" to a valid duration",
+        ),
+        (
+            "query?query=m&timeout=x",
+            400,
+            "bad_data",
+            "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
+        ),
+        (
+            "query?query=m&timeout=0",
+            503,
+            "timeout",
+            "query timed out in ",
+        ),
+        (
+            "query_range?query=m&start=5&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ),
+        (
+            "query_range?query=m&start=0&end=1&step=0",
+            400,
+            "bad_data",
+            "invalid parameter \"step\": zero or negative",
+        ),
+        (
+            "query_range?query=m&start=0&end=11001&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries",
+        ),
+        (
+            "query_exemplars?query=m{",
+            400,
+            "bad_data",
+            "1:3: parse error: ",
+        ),
+        (
+            "query_exemplars?query=m&start=5&end=1",
+            400,
+            "bad_data",
+            "end timestamp must not be before start timestamp",
+        ),
+        ("series", 400, "bad_data", "no match[] parameter provided"),
+        (
+            "series?match[]={a=~%22.*%22}",
+            400,
+            "bad_data",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
+        ),
+        ("label/a/values?match[]={", 400, "bad_data", "parse error"),
         (
             "rules?type=other",
             400,

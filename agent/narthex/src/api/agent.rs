@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use narthex_extension::BoxFuture;
+use narthex_model::Labels;
 use narthex_promql::Engine;
 use narthex_web::backend::{Agent, BuildInfo, RuntimeInfo};
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +38,10 @@ impl Agent for AgentView {
 
     fn is_ready(&self) -> bool {
         self.parts.state.is_ready()
+    }
+
+    fn external_labels(&self) -> Labels {
+        self.parts.state.status().external_labels.clone()
     }
 
     fn config_yaml(&self) -> String {

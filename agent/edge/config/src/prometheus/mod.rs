@@ -37,6 +37,8 @@ pub struct Global {
     pub rule_query_offset_ms: u64,
     /// Environment variables filled in.
     pub external_labels: Labels,
+    /// Where queries are logged, if they are.
+    pub query_log_file: Option<PathBuf>,
     /// `metric_name_validation_scheme: legacy`.
     pub legacy_names: bool,
 }
@@ -49,6 +51,7 @@ impl Default for Global {
             evaluation_interval_ms: 60_000,
             rule_query_offset_ms: 0,
             external_labels: Labels::empty(),
+            query_log_file: None,
             legacy_names: false,
         }
     }
@@ -106,7 +109,14 @@ pub(crate) const SHAPE: Kind = Kind::Object(&PROMETHEUS);
 pub(crate) fn build(main: &Document, overrides: &Overrides, reading: &mut Reading) -> Built {
     let root = &main.root;
     let (global, defaults) = reading.build(&main.path, |faults, notices| {
-        scrape::global(root.part("global"), overrides.environment, faults, notices)
+        let global = root.part("global");
+        scrape::global(
+            global,
+            &main.directory,
+            overrides.environment,
+            faults,
+            notices,
+        )
     });
     let scraping = scraping(main, &defaults, reading);
     let rule_groups = rules::groups(main, &global, &overrides.parser, reading);

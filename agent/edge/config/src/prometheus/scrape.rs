@@ -1,14 +1,14 @@
 //! `global` and `scrape_configs`: the jobs, with the global defaults filled in.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use narthex_model::{Labels, duration};
 use narthex_scrape::config::{JobConfig, Limits, ScrapeProtocol};
 
 use crate::error::Faults;
 use crate::prometheus::{Global, relabel};
-use crate::reading::note;
+use crate::reading::{note, resolve};
 use crate::yaml::Node;
 
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
@@ -93,21 +93,15 @@ fn note_unsupported(node: &Node, notices: &mut Vec<String>) {
     }
 }
 
-/// Reads `global`; `environment` fills in the external labels.
+/// Reads `global`; `environment` fills in the external labels, files are relative to `directory`.
 pub(crate) fn global(
     node: &Node,
+    directory: &Path,
     environment: fn(&str) -> Option<String>,
     faults: &mut Faults,
     notices: &mut Vec<String>,
 ) -> (Global, Defaults) {
     note_unsupported(node, notices);
-    if let Some(field) = node.get("query_log_file").filter(|log| !log.is_null()) {
-        note(
-            notices,
-            field,
-            "the query log is not supported yet: nothing is written",
-        );
-    }
     let interval_ms = positive(node.duration_ms("scrape_interval")).unwrap_or(DEFAULT_INTERVAL_MS);
     let timeout_ms = timeout(node, interval_ms, DEFAULT_TIMEOUT_MS, faults);
     let (legacy_names, escaping) = names(node, false, None, faults);
@@ -128,9 +122,15 @@ pub(crate) fn global(
             .unwrap_or(DEFAULT_INTERVAL_MS),
         rule_query_offset_ms: node.duration_ms("rule_query_offset").unwrap_or(0),
         external_labels: external_labels(node, environment, notices),
+        query_log_file: query_log_file(node, directory),
         legacy_names,
     };
     (global, defaults)
+}
+
+fn query_log_file(node: &Node, directory: &Path) -> Option<PathBuf> {
+    let name = node.get("query_log_file")?.text()?;
+    (!name.is_empty()).then(|| resolve(directory, name))
 }
 
 fn positive(duration_ms: Option<u64>) -> Option<u64> {

@@ -63,6 +63,22 @@ fn defaults_of_an_empty_file() {
 }
 
 #[test]
+fn the_query_log_is_beside_the_file() {
+    for (text, expected) in [
+        ("", None),
+        ("global: {query_log_file: }", None),
+        ("global: {query_log_file: ''}", None),
+        ("global: {query_log_file: logs/q.log}", Some("logs/q.log")),
+        ("global: {query_log_file: /dev/stdout}", Some("/dev/stdout")),
+    ] {
+        let folder = folder(&[("prometheus.yml", text)]);
+        let loaded = load_folder(folder.path()).unwrap();
+        let expected = expected.map(|path| folder.path().join(path));
+        assert_eq!(loaded.prometheus.global.query_log_file, expected, "{text}");
+    }
+}
+
+#[test]
 fn jobs_take_over_what_global_says() {
     let loaded = prometheus(
         "
@@ -311,7 +327,7 @@ scrape_configs: [{job_name: a}]",
 fn what_has_no_function_yet_is_said() {
     let loaded = prometheus(
         "
-global: {scrape_native_histograms: true, query_log_file: q.log, metric_name_escaping_scheme: dots, scrape_protocols: [PrometheusProto]}
+global: {scrape_native_histograms: true, metric_name_escaping_scheme: dots, scrape_protocols: [PrometheusProto]}
 runtime: {gogc: 50}
 remote_write: [{url: 'http://a/write'}]
 remote_read: [{url: 'http://a/read'}]
@@ -323,7 +339,6 @@ scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://a'}}]
     );
     for part in [
         "scrape_native_histograms",
-        "query_log_file",
         "gogc",
         "remote_write is not supported yet: nothing will be sent",
         "remote_read is",

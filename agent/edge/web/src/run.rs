@@ -1,0 +1,295 @@
+//! Runs the queries that are asked over HTTP: waits for a place, keeps to the time, tells the query
+//! log, and writes the result.
+//!
+//! Keeps true: a query that nobody waits for any more is cancelled, also in the store; its place is
+//! free as soon as it is evaluated, however slowly the client reads.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use narthex_model::{CancelReason, CancelToken, Labels};
+use narthex_promql::engine::{
+    Engine, QueryContext, QueryError, QueryOutput, QueryStats, QueryValue, RangeParams,
+};
+use narthex_promql::syntax::ast::Expr;
+use narthex_query_log::{Asked, Origin, Running, Samples, Statistics};
+use narthex_storage::{LabelQuery, Queryable, SelectQuery, Series, StorageError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout_at;
+
+use crate::coding::Coding;
+use crate::json::{StepTexts, write_result};
+use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, stream_success};
+use crate::server::Shared;
+use crate::stream::{Out, Stop};
+
+/// A query with its own bounds.
+pub(crate) struct Question {
+    pub(crate) text: String,
+    pub(crate) expr: Expr,
+    pub(crate) times: Times,
+    pub(crate) timeout: Duration,
+    pub(crate) lookback_delta_ms: Option<i64>,
+    /// Series of the result; 0 is no limit.
+    pub(crate) limit: usize,
+    /// The parameter `stats`, where it says something.
+    pub(crate) stats: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Times {
+    Instant(i64),
+    Range(RangeParams),
+}
+
+/// Who asks, for the query log.
+pub(crate) struct Caller(Origin);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Caller(Origin::Http {
+            client_ip: address.map(|a| a.0.ip().to_string()).unwrap_or_default(),
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+        }))
+    }
+}
+
+/// Cancels when it is dropped: then the client has gone, or there is nothing to cancel any more.
+pub(crate) struct CancelOnDrop(pub(crate) CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel(CancelReason::Canceled);
+    }
+}
+
+pub(crate) async fn answer(
+    shared: &Shared,
+    question: Question,
+    caller: Caller,
+    coding: Coding,
+) -> ApiResult {
+    let cancel = CancelToken::default();
+    let _gone = CancelOnDrop(cancel.clone());
+    let deadline = tokio::time::Instant::now() + question.timeout;
+    let mut running = shared.parts.queries.begin(question.asked(caller));
+    let place = shared.query_slots.clone().acquire_owned();
+    let place = match timeout_at(deadline, place).await {
+        Ok(place) if tokio::time::Instant::now() < deadline => {
+            place.map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?
+        }
+        Ok(_) | Err(_) => {
+            let message = "query timed out in query queue";
+            running.finish(Duration::ZERO, Samples::default(), Some(message));
+            return Err(ApiError::new(ErrorKind::Timeout, message));
+        }
+    };
+    running.start();
+    let evaluation = Evaluation {
+        engine: shared.parts.agent.engine(),
+        store: shared.parts.store.clone(),
+        question,
+        cancel: cancel.clone(),
+        running,
+        place,
+    };
+    let answered = stream_success(coding, move || {
+        let (remarks, written) = evaluation.run()?;
+        Ok((remarks, move |out: &mut Out| written.write(out)))
+    });
+    match timeout_at(deadline, answered).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            cancel.cancel(CancelReason::Timeout);
+            Err(QueryError::Timeout.into())
+        }
+    }
+}
+
+impl Question {
+    fn asked(&self, caller: Caller) -> Asked {
+        let (start_ms, end_ms, step_ms) = match self.times {
+            Times::Instant(time_ms) => (time_ms, time_ms, 0),
+            Times::Range(range) => (range.start_ms, range.end_ms, range.step_ms),
+        };
+        Asked {
+            query: self.text.clone(),
+            start_ms,
+            end_ms,
+            step_ms,
+            origin: caller.0,
+        }
+    }
+}
+
+/// What a blocking thread needs to evaluate a query.
+struct Evaluation {
+    engine: Arc<Engine>,
+    store: Arc<dyn Queryable>,
+    question: Question,
+    cancel: CancelToken,
+    running: Running,
+    place: OwnedSemaphorePermit,
+}
+
+impl Evaluation {
+    /// What is to be said beside the result, and what will write it.
+    fn run(self) -> Result<(Remarks, Written), ApiError> {
+        let store = Timed::new(&*self.store);
+        let result = self.evaluate(&store);
+        let samples = result.as_ref().map(|output| samples(&output.stats));
+        let error = result.as_ref().err().map(ToString::to_string);
+        let statistics =
+            self.running
+                .finish(store.spent(), samples.unwrap_or_default(), error.as_deref());
+        drop(self.place);
+        let mut output = result?;
+        let mut remarks = Remarks {
+            warnings: output.warnings,
+            infos: output.infos,
+        };
+        let question = self.question;
+        if truncate(&mut output.value, question.limit) {
+            remarks.warn_of_limit();
+        }
+        if let Some(warning) = question.stats.as_deref().and_then(stats_warning) {
+            remarks.warnings.insert(0, warning);
+        }
+        let written = Written {
+            value: output.value,
+            times: question.times,
+            statistics: question.stats.is_some().then_some(statistics),
+        };
+        Ok((remarks, written))
+    }
+
+    fn evaluate(&self, store: &dyn Queryable) -> Result<QueryOutput, QueryError> {
+        let context = QueryContext {
+            cancel: self.cancel.clone(),
+            lookback_delta_ms: self.question.lookback_delta_ms,
+            text: self.question.text.clone(),
+        };
+        let expr = &self.question.expr;
+        match self.question.times {
+            Times::Instant(time_ms) => self.engine.instant(store, expr, time_ms, &context),
+            Times::Range(range) => self.engine.range(store, expr, range, &context),
+        }
+    }
+}
+
+/// What goes out as data.
+struct Written {
+    value: QueryValue,
+    times: Times,
+    statistics: Option<Statistics>,
+}
+
+impl Written {
+    fn write(self, out: &mut Out) -> Result<(), Stop> {
+        let steps = match self.times {
+            Times::Instant(_) => StepTexts::none(),
+            Times::Range(range) => StepTexts::of(range),
+        };
+        write_result(out, self.value, &steps)?;
+        if let Some(statistics) = self.statistics {
+            let json = serde_json::to_string(&statistics)
+                .map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?;
+            out.push_str(",\"stats\":");
+            out.push_str(&json);
+        }
+        out.buffer.push(b'}');
+        Ok(())
+    }
+}
+
+fn samples(stats: &QueryStats) -> Samples {
+    Samples {
+        total_queryable_samples: stats.total_queryable_samples,
+        samples_read: stats.samples_read,
+        peak_samples: stats.peak_samples,
+        ..Samples::default()
+    }
+}
+
+/// Anything switches the statistics on, but not everything should.
+fn stats_warning(stats: &str) -> Option<String> {
+    let is_known = matches!(stats, "true" | "all");
+    (!is_known).then(|| {
+        format!(
+            "value {stats:?} for parameter \"stats\" is deprecated and will be rejected in the \
+             next major release, use \"true\" or \"all\""
+        )
+    })
+}
+
+/// Whether something was cut off.
+fn truncate(value: &mut QueryValue, limit: usize) -> bool {
+    let length = match value {
+        QueryValue::Vector(samples) => samples.len(),
+        QueryValue::Matrix(series) => series.len(),
+        _ => 0,
+    };
+    if limit == 0 || length <= limit {
+        return false;
+    }
+    match value {
+        QueryValue::Vector(samples) => samples.truncate(limit),
+        QueryValue::Matrix(series) => series.truncate(limit),
+        _ => {}
+    }
+    true
+}
+
+/// A store that knows how long finding series took.
+struct Timed<'a> {
+    store: &'a dyn Queryable,
+    spent_ns: AtomicU64,
+}
+
+impl<'a> Timed<'a> {
+    fn new(store: &'a dyn Queryable) -> Self {
+        Timed {
+            store,
+            spent_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
+    }
+}
+
+impl Queryable for Timed<'_> {
+    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let started = Instant::now();
+        let found = self.store.select(query);
+        let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns.fetch_add(ns, Ordering::Relaxed);
+        found
+    }
+
+    fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {
+        self.store.label_names(query)
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        query: &LabelQuery<'_>,
+    ) -> Result<Vec<Arc<str>>, StorageError> {
+        self.store.label_values(name, query)
+    }
+
+    fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, StorageError> {
+        self.store.series(query)
+    }
+}
