@@ -21,29 +21,36 @@ pub(crate) fn push(out: &mut Vec<u8>, value: f64) {
 fn push_finite(out: &mut Vec<u8>, value: f64) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
-    let Some((mantissa, exponent)) = text.split_once('e') else {
+    let Some((mantissa, exponent)) = split_exponent(text) else {
         let plain = text.strip_suffix(".0").unwrap_or(text);
         out.extend_from_slice(plain.as_bytes());
         return;
     };
     let mantissa = mantissa.strip_suffix(".0").unwrap_or(mantissa);
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let magnitude = value.abs();
-    if (1e-6..1e21).contains(&magnitude) {
-        push_plain(out, mantissa, exponent);
+    if (1e-6..1e21).contains(&value.abs()) {
+        push_plain(out, mantissa, exponent.parse().unwrap_or(0));
     } else {
         push_exponent(out, mantissa, exponent);
     }
 }
 
-fn push_exponent(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
+/// `1.5e-12` into `1.5` and `-12`.
+fn split_exponent(text: &str) -> Option<(&str, &str)> {
+    const LONGEST: usize = "e-324".len();
+    let from_end = text.bytes().rev().take(LONGEST).position(|b| b == b'e')?;
+    let at = text.len() - 1 - from_end;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+fn push_exponent(out: &mut Vec<u8>, mantissa: &str, exponent: &str) {
+    let digits = exponent.trim_start_matches(['+', '-']);
     out.extend_from_slice(mantissa.as_bytes());
-    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-    if exponent.abs() < 10 {
+    let is_negative = exponent.starts_with('-');
+    out.extend_from_slice(if is_negative { b"e-" } else { b"e+" });
+    if digits.len() < 2 {
         out.push(b'0');
     }
-    let mut buffer = itoa::Buffer::new();
-    out.extend_from_slice(buffer.format(exponent.unsigned_abs()).as_bytes());
+    out.extend_from_slice(digits.as_bytes());
 }
 
 fn push_plain(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {

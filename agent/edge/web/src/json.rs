@@ -442,13 +442,18 @@ mod tests {
                 points,
                 histograms: vec![],
             };
-            let matrix = QueryValue::Matrix(vec![series; 1600]);
             let mut out = Out::collecting();
-            out.buffer.reserve(40 << 20);
-            let started = std::time::Instant::now();
-            write_result(&mut out, matrix, &StepTexts::of(range)).unwrap();
-            let ns = started.elapsed().as_nanos() as f64 / (1600.0 * 361.0);
-            eprintln!("{name}: {ns:.1} ns/point, {} bytes", out.buffer.len());
+            let mut best_ns = f64::MAX;
+            // The quickest of some, as others share the machine.
+            for _ in 0..10 {
+                let matrix = QueryValue::Matrix(vec![series.clone(); 160]);
+                out.buffer.clear();
+                let started = std::time::Instant::now();
+                write_result(&mut out, matrix, &StepTexts::of(range)).unwrap();
+                let ns = started.elapsed().as_nanos() as f64 / (160.0 * 361.0);
+                best_ns = best_ns.min(ns);
+            }
+            eprintln!("{name}: {best_ns:.1} ns/point, {} bytes", out.buffer.len());
         }
     }
 }
