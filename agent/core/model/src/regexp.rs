@@ -14,6 +14,11 @@ use crate::plain_pattern::PlainPattern;
 /// Compiled programs above this are refused: memory that one expression may take, in bytes.
 const SIZE_LIMIT_BYTES: usize = 16 << 20;
 
+/// Longer expressions are refused: reading one takes up to a kilobyte for each of its bytes. Plain
+/// choices of words, which variables of dashboards become, take less and may be longer.
+const MAX_BYTES: usize = 64 << 10;
+const MAX_PLAIN_BYTES: usize = 512 << 10;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid regular expression {pattern:?}: {reason}")]
 pub struct RegexpError {
@@ -33,6 +38,7 @@ pub struct Regexp {
 impl Regexp {
     /// Must match the whole text; `.` matches line breaks too: how matchers and relabelling do it.
     pub fn anchored(pattern: &str) -> Result<Self, RegexpError> {
+        check_length(pattern)?;
         // Alone it would be refused, but not within the group that is put around it here.
         if shape(pattern).closes_unopened {
             return Err(RegexpError {
@@ -46,6 +52,7 @@ impl Regexp {
 
     /// May match anywhere: how templates do it.
     pub fn unanchored(pattern: &str) -> Result<Self, RegexpError> {
+        check_length(pattern)?;
         Self::compile(pattern, &translate(pattern), None)
     }
 
@@ -61,7 +68,13 @@ impl Regexp {
         let regex = RegexBuilder::new(translated)
             .size_limit(SIZE_LIMIT_BYTES)
             .build()
-            .map_err(|e| error(last_line(&e.to_string())))?;
+            .map_err(|e| match e {
+                regex::Error::CompiledTooBig(limit) => error(format!(
+                    "expression of {} bytes is too large, compiled it takes more than {limit} bytes",
+                    pattern.len()
+                )),
+                e => error(last_line(&e.to_string())),
+            })?;
         Ok(Regexp {
             pattern: pattern.into(),
             regex,
@@ -124,6 +137,42 @@ impl fmt::Debug for Regexp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}/", self.pattern)
     }
+}
+
+fn check_length(pattern: &str) -> Result<(), RegexpError> {
+    if pattern.len() <= MAX_BYTES {
+        return Ok(());
+    }
+    let limit = if is_choice_of_words(pattern) {
+        MAX_PLAIN_BYTES
+    } else {
+        MAX_BYTES
+    };
+    if pattern.len() <= limit {
+        return Ok(());
+    }
+    Err(RegexpError {
+        pattern: shortened(pattern),
+        reason: format!(
+            "expression of {} bytes is too long, it may have {limit} bytes",
+            pattern.len()
+        ),
+    })
+}
+
+/// Nothing but characters that stand for themselves, escaped punctuation, and `|`.
+fn is_choice_of_words(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        let plain = match c {
+            '\\' => chars.next().is_some_and(|c| c.is_ascii_punctuation()),
+            c => !".+*?()[]{}^$".contains(c),
+        };
+        if !plain {
+            return false;
+        }
+    }
+    true
 }
 
 fn shortened(pattern: &str) -> String {
@@ -475,6 +524,21 @@ mod tests {
     #[test]
     fn a_huge_expression_is_refused() {
         assert!(Regexp::anchored("(a{1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn a_long_expression_is_refused_unless_it_is_a_choice_of_words() {
+        let error = Regexp::anchored(&"[ab]".repeat(1 << 18)).unwrap_err();
+        assert_eq!(
+            error.reason,
+            "expression of 1048576 bytes is too long, it may have 65536 bytes"
+        );
+        assert!(Regexp::unanchored(&"a*".repeat(MAX_BYTES)).is_err());
+        let words: Vec<String> = (0..40_000).map(|i| format!("pod\\.{i}")).collect();
+        let choice = words.join("|");
+        assert!(choice.len() > MAX_BYTES);
+        assert!(Regexp::anchored(&choice).unwrap().is_match("pod.39999"));
+        assert!(Regexp::anchored(&"pod-1|".repeat(1 << 18)).is_err());
     }
 
     #[test]
