@@ -65,6 +65,8 @@ plugins:
 test: plugins
 	tools=$$(tests/get-tools.sh)
 	NARTHEX_TEST_TOOLS=$$tools cargo test --workspace
+	cargo build -p narthex-side-by-side
+	$(TARGET)/debug/narthex-side-by-side torture --narthex $(TARGET)/debug/narthex --rounds 4 --targets 10 --series 200
 
 lint:
 	cargo fmt --all --check

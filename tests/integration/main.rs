@@ -17,4 +17,5 @@ mod recovery;
 mod reload;
 mod scraping;
 mod scripts;
+mod store;
 mod tools;
