@@ -3,7 +3,9 @@
 //! A [`Labels`] is immutable and cheap to clone. Names and values are shared strings, so a label
 //! set derived from another one (by relabelling, grouping or dropping labels) copies no text.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh64::Xxh64;
@@ -18,12 +20,21 @@ pub struct Label {
 }
 
 /// A set of labels, sorted by name, each name once, no value empty.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<[Label]>);
+#[derive(Clone)]
+pub struct Labels {
+    shared: Arc<[Label]>,
+    /// The labels before this belong to the set that this one was made from; so dropping the
+    /// metric name, which most often comes first, copies nothing.
+    first: usize,
+}
 
 impl Labels {
     pub fn empty() -> Self {
-        Labels(Arc::from([]))
+        Labels::of(Arc::from([]))
+    }
+
+    fn of(shared: Arc<[Label]>) -> Self {
+        Labels { shared, first: 0 }
     }
 
     /// From pairs in any order. A later pair replaces an earlier one of the same name; empty values
@@ -42,7 +53,7 @@ impl Labels {
     pub fn from_sorted(labels: Vec<Label>) -> Self {
         debug_assert!(labels.windows(2).all(|w| w[0].name < w[1].name));
         debug_assert!(labels.iter().all(|l| !l.value.is_empty()));
-        Labels(labels.into())
+        Labels::of(labels.into())
     }
 
     /// The value of `name`, if the set has it.
@@ -52,11 +63,11 @@ impl Labels {
 
     /// As [`Labels::get`], but the shared string itself.
     pub fn get_shared(&self, name: &str) -> Option<&Arc<str>> {
-        let at = self
-            .0
+        let labels = self.as_slice();
+        let at = labels
             .binary_search_by(|label| (*label.name).cmp(name))
             .ok()?;
-        Some(&self.0[at].value)
+        Some(&labels[at].value)
     }
 
     /// The value of `name`, or "" where the set lacks it: what a matcher compares with.
@@ -69,27 +80,37 @@ impl Labels {
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Label> {
-        self.0.iter()
+        self.as_slice().iter()
     }
 
     pub fn as_slice(&self) -> &[Label] {
-        &self.0
+        self.shared.get(self.first..).unwrap_or_default()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_slice().is_empty()
     }
 
     /// The labels for which `keep` holds.
     pub fn filtered(&self, mut keep: impl FnMut(&Label) -> bool) -> Labels {
-        if self.0.iter().all(&mut keep) {
-            return self.clone();
-        }
-        Labels(self.0.iter().filter(|l| keep(l)).cloned().collect())
+        let labels = self.as_slice();
+        // Of each label it is asked once: what goes before the first that stays, then the rest.
+        let Some(start) = labels.iter().position(&mut keep) else {
+            return Labels::empty();
+        };
+        let stays = labels[start + 1..].iter().position(|label| !keep(label));
+        let Some(gap) = stays.map(|at| start + 1 + at) else {
+            return Labels {
+                shared: self.shared.clone(),
+                first: self.first + start,
+            };
+        };
+        let rest = labels[gap + 1..].iter().filter(|label| keep(label));
+        Labels::of(labels[start..gap].iter().chain(rest).cloned().collect())
     }
 
     pub fn without(&self, name: &str) -> Labels {
@@ -116,6 +137,32 @@ impl Labels {
             hasher.update(&[0xff]);
         }
         hasher.digest()
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Labels {}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 
@@ -201,14 +248,14 @@ impl LabelsBuilder {
     }
 
     pub fn build(self) -> Labels {
-        Labels(self.labels.into())
+        Labels::of(self.labels.into())
     }
 }
 
 impl From<&Labels> for LabelsBuilder {
     fn from(labels: &Labels) -> Self {
         LabelsBuilder {
-            labels: labels.0.to_vec(),
+            labels: labels.as_slice().to_vec(),
         }
     }
 }
@@ -294,6 +341,22 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_set_is_a_set_of_its_own() {
+        let whole = Labels::from_pairs([("__name__", "x"), ("a", "1"), ("b", "2"), ("c", "3")]);
+        for kept in ["abc", "bc", "c", "ac", "ab", "a", "b", ""] {
+            let part = whole.filtered(|label| kept.contains(&*label.name));
+            let pairs = whole.iter().filter(|label| kept.contains(&*label.name));
+            let made = Labels::from_sorted(pairs.cloned().collect());
+            assert_eq!((&part, part.len()), (&made, kept.len()));
+            assert_eq!(part.fingerprint(), made.fingerprint());
+            assert_eq!(part.cmp(&whole), made.cmp(&whole));
+            assert_eq!(part.get("c"), kept.contains('c').then_some("3"));
+            assert_eq!(part.with("d", "4"), made.with("d", "4"));
+            assert_eq!(part.without("a"), made.without("a"));
+        }
+    }
 
     #[test]
     fn sets_sorts_replaces_and_drops_empty_values() {
