@@ -21,7 +21,8 @@ pub(crate) fn compare(index: &LabelIndex, sets: &LabelSets, a: u32, b: u32) -> O
 }
 
 pub(crate) fn sort(index: &LabelIndex, sets: &LabelSets, ids: &mut [u32]) {
-    if ids.len() < FEW {
+    // A rank for every label that there is costs too much for few of many series.
+    if ids.len() < FEW || ids.len() < index.label_bound() / 64 {
         ids.sort_by(|&a, &b| compare(index, sets, a, b));
         return;
     }

@@ -1,5 +1,6 @@
 //! Reading one series: its chunks are taken along under the page's lock and decoded without it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use narthex_chunk::{ChunkError, Encoding, decode_floats, decode_histograms};
@@ -82,6 +83,15 @@ impl Series for HeadSeries {
             end_ms.min(self.reader.end_ms),
         ))
     }
+
+    fn place(&self) -> u64 {
+        u64::from(self.id)
+    }
+}
+
+thread_local! {
+    /// Kept from one series to the next.
+    static DECODED: Cell<Decoded> = Cell::default();
 }
 
 /// Columns that a chunk is decoded into.
@@ -102,10 +112,13 @@ impl Visit<'_> {
         let raw = &self.raw;
         let plain = raw.late_chunks.is_empty() && raw.late_samples.is_empty();
         if plain && raw.deleted.is_empty() {
-            let mut decoded = Decoded::default();
-            return self.each_chunk(&mut decoded, |decoded, from, to| {
+            let mut decoded = DECODED.take();
+            let result = self.each_chunk(&mut decoded, |decoded, from, to| {
                 decoded.show(from, to, visit);
             });
+            decoded.clear();
+            DECODED.set(decoded);
+            return result;
         }
         self.run_merged(visit)
     }

@@ -35,28 +35,31 @@ impl Head {
         let ids = matching(&catalogue, query.matchers, &query.cancel)?;
         let pages = self.pages();
         let hits = in_range(&pages, &ids, query.start_ms..=query.end_ms);
-        let mut series = Vec::with_capacity(hits.len());
-        for (count, hit) in hits.into_iter().enumerate() {
+        let mut ids: Vec<u32> = hits.iter().map(|hit| hit.id).collect();
+        catalogue.sort_by_labels(&mut ids);
+        let mut series: Vec<Box<dyn Series>> = Vec::with_capacity(hits.len());
+        for (count, id) in ids.into_iter().enumerate() {
+            let at = hits.binary_search_by_key(&id, |hit| hit.id).ok();
+            let Some(hit) = at.and_then(|at| hits.get(at)) else {
+                continue;
+            };
             if count % 4096 == 0 && query.cancel.reason().is_some() {
                 return Err(StorageError::Canceled);
             }
             let labels = catalogue.labels(hit.id);
             let page = pages.get(page_of(hit.id));
             if let (Some(labels), Some(page)) = (labels, page) {
-                series.push(HeadSeries {
+                series.push(Box::new(HeadSeries {
                     labels,
                     id: hit.id,
                     generation: hit.generation,
                     page: page.clone(),
                     reader: reader.clone(),
                     times_ms: hit.times_ms,
-                });
+                }));
             }
         }
-        drop(catalogue);
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        let boxed = series.into_iter().map(|series| Box::new(series) as _);
-        Ok(boxed.collect())
+        Ok(series)
     }
 
     /// All series that may have samples in the range (both ends inclusive), sorted by labels, each

@@ -74,6 +74,12 @@ pub trait Series: Send + Sync {
     fn time_range_ms(&self) -> Option<(i64, i64)> {
         None
     }
+
+    /// Where the samples lie, in an order of the store's own: series with neighbouring numbers
+    /// are read faster one after the other.
+    fn place(&self) -> u64 {
+        0
+    }
 }
 
 /// A run of samples of one kind; the slices have one length.

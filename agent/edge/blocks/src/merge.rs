@@ -278,6 +278,12 @@ impl Series for MergedSeries {
     fn time_range_ms(&self) -> Option<(i64, i64)> {
         self.range_ms
     }
+
+    /// That of the newest part: blocks hold series in the order in which they are read anyway.
+    fn place(&self) -> u64 {
+        let places = self.parts.iter().map(|part| part.place());
+        places.max().unwrap_or(0)
+    }
 }
 
 /// Visits a part whose first sample follows one of another part.
