@@ -405,7 +405,6 @@ async fn make_parts(
         Arc::new(NotifySink(notify.clone())),
         registry,
     )?;
-    ruler.tell_queries(queries.clone());
     let parts = Parts {
         store,
         scrape,

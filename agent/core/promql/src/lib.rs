@@ -6,5 +6,5 @@ pub mod testlang;
 
 pub use engine::{
     Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryOutput, QueryStats,
-    QueryValue, RangeParams, VectorSample,
+    QueryValue, RangeParams, Sequential, VectorSample, Workers,
 };

@@ -13,11 +13,12 @@ mod generate;
 mod naive;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use narthex_model::{Histogram, Labels, SampleValue};
 use narthex_promql::syntax::ParserOptions;
 use narthex_promql::{
-    Engine, EngineOptions, QueryContext, QueryError, QueryValue, RangeParams, syntax,
+    Engine, EngineOptions, QueryContext, QueryError, QueryValue, RangeParams, Workers, syntax,
 };
 use narthex_storage::memory::MemoryStore;
 
@@ -196,6 +197,53 @@ fn the_sample_limit_holds() {
         match range(&limited(random.below(400)), &store, &text) {
             Ok(got) => assert_eq!(got, expected, "seed {seed}: {text}"),
             Err(error) => assert_eq!(error, QueryError::TooManySamples, "seed {seed}: {text}"),
+        }
+    }
+}
+
+/// As many threads as there are tasks, the last task first.
+#[derive(Debug)]
+struct Threads;
+
+impl Workers for Threads {
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for number in (0..tasks).rev() {
+                scope.spawn(move || task(number));
+            }
+        });
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    let sequential = Engine::new(EngineOptions::default());
+    let parallel = sequential.clone().with_workers(Arc::new(Threads));
+    for seed in seeds(10) {
+        let mut random = Random::new(seed);
+        let store = MemoryStore::default();
+        for series in 0..500 {
+            let labels = Labels::from_pairs([
+                ("__name__", "m".to_owned()),
+                ("a", format!("{}", series % 7)),
+                ("b", format!("{series}")),
+            ]);
+            generate::append(&store, &labels, &generate::samples(&mut random));
+        }
+        for text in [
+            "m",
+            "sum by (a) (m)",
+            "sum(rate(m[2m]))",
+            "avg without (b) (avg_over_time(m[90s]))",
+            "stddev by (a) (quantile_over_time(0.3, m[3m]))",
+            "topk by (a) (2, increase(m[3m]))",
+            "limitk(70, m)",
+            "max_over_time(sum by (a) (irate(m[2m]))[5m:30s])",
+            "rate(m[1m]) / on (b) group_left m",
+        ] {
+            let expected = range(&sequential, &store, text);
+            let got = range(&parallel, &store, text);
+            assert_eq!(got, expected, "seed {seed}: {text}");
         }
     }
 }

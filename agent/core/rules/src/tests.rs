@@ -82,7 +82,6 @@ impl World {
             store: &self.store,
             parser: ParserOptions::default(),
             cancel: CancelToken::default(),
-            account: None,
         }
     }
 

@@ -82,23 +82,17 @@ impl Running {
         }
     }
 
-    /// It has ended, with the error or well; `preparing` of its time went into finding the series,
-    /// where that is known.
+    /// It has ended, with the error or well; `preparing` of its time went into finding the series.
     pub fn finish(
         mut self,
-        preparing: Option<Duration>,
+        preparing: Duration,
         samples: Samples,
         error: Option<&str>,
     ) -> Statistics {
         self.end(preparing, samples, error)
     }
 
-    fn end(
-        &mut self,
-        preparing: Option<Duration>,
-        samples: Samples,
-        error: Option<&str>,
-    ) -> Statistics {
+    fn end(&mut self, preparing: Duration, samples: Samples, error: Option<&str>) -> Statistics {
         self.ended = true;
         let metrics = &self.queries.metrics;
         metrics.queries.dec();
@@ -110,16 +104,13 @@ impl Running {
         }
         match evaluating {
             Some(total) => {
-                if let Some(preparing) = preparing {
-                    metrics.observe(Slice::Prepare, preparing);
-                }
-                let inner = total.saturating_sub(preparing.unwrap_or_default());
-                metrics.observe(Slice::InnerEvaluation, inner);
+                metrics.observe(Slice::Prepare, preparing);
+                metrics.observe(Slice::InnerEvaluation, total.saturating_sub(preparing));
             }
             None => metrics.observe(Slice::Queue, self.begun.elapsed()),
         }
         let statistics = Statistics {
-            timings: self.timings(evaluating, preparing.unwrap_or_default()),
+            timings: self.timings(evaluating, preparing),
             samples,
         };
         if self.queries.log.is_on() && !self.queries.log.write(&self.line(&statistics, error)) {
@@ -191,7 +182,7 @@ impl Drop for Running {
             Some(_) => "the query was given up",
             None => "query was canceled in query queue",
         };
-        self.end(None, Samples::default(), Some(error));
+        self.end(Duration::ZERO, Samples::default(), Some(error));
     }
 }
 

@@ -10,6 +10,7 @@ mod alertmanager;
 mod coding;
 mod extensions;
 mod federate;
+mod float;
 mod json;
 mod labels;
 mod lifecycle;

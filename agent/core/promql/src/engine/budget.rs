@@ -29,6 +29,10 @@ impl Budget {
         })
     }
 
+    pub(super) fn max_samples(&self) -> u64 {
+        self.max_samples
+    }
+
     /// Room for so many samples, or the error that the query is too large.
     pub(super) fn charge(self: &Arc<Self>, samples: usize) -> Result<Charge, QueryError> {
         let mut charge = Charge {

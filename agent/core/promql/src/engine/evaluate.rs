@@ -22,7 +22,7 @@ use super::query::Query;
 use super::range::extended::Extension;
 use super::range::select::{SubqueryRanges, stored_ranges, subquery_steps};
 use super::range::table::{Arguments, window_function};
-use super::range::{RangeCall, RangeVector};
+use super::range::{RangeVector, range_call};
 use super::scalar::Scalar;
 use super::selector::{Give, instant_selector};
 use super::smoothed::smoothed_selector;
@@ -355,7 +355,7 @@ impl<'q> Evaluator<'q> {
             if argument.value_type() == ValueType::RangeVector {
                 range = Some(argument);
             } else {
-                scalars.push((self.scalar(argument)?, argument.span));
+                scalars.push((Arc::new(self.scalar(argument)?), argument.span));
             }
         }
         let range_expr = range.ok_or_else(|| unknown_function(call))?;
@@ -371,8 +371,8 @@ impl<'q> Evaluator<'q> {
             extension,
             range_span: input.span,
         };
-        let function =
-            window_function(self.query, name, arguments).ok_or_else(|| unknown_function(call))?;
+        let query = self.query;
+        let make = Box::new(move || window_function(query, name, arguments.clone()));
         let keeps_name = matches!(name, "last_over_time" | "first_over_time");
         let delayed = self.query.delayed_name_removal;
         let infos = input.source.series().iter().map(|info| {
@@ -384,7 +384,8 @@ impl<'q> Evaluator<'q> {
         });
         let infos = infos.collect();
         let notes_span = without_parens(argument(call, 0)?).span;
-        let result = RangeCall::boxed(self.query, self.steps, input, infos, function, notes_span)?;
+        let result = range_call(query, self.steps, input, infos, make, notes_span)?;
+        let result = result.ok_or_else(|| unknown_function(call))?;
         if name == "absent_over_time" {
             let labels = labels_of(range_expr);
             return absent(self.query, self.steps, result, labels);

@@ -10,9 +10,9 @@
 //! and the cancel token is looked at for every series.
 //!
 //! Doesn't know: clocks (whoever runs a query sets its [`CancelToken`] when the time is up),
-//! threads, the query log, or how results are written as JSON.
+//! how threads are started (see [`Workers`]), the query log, or how results are written as JSON.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use narthex_model::CancelToken;
 use narthex_storage::Queryable;
@@ -41,13 +41,16 @@ mod range;
 mod refuse;
 mod run;
 mod scalar;
+mod scan;
 mod selector;
 mod smoothed;
 mod statistics;
 mod steps;
+mod workers;
 
 pub use error::QueryError;
 pub use output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, VectorSample};
+pub use workers::{Sequential, Workers};
 
 use budget::Budget;
 use query::{Query, QueryTimes};
@@ -102,15 +105,30 @@ pub struct RangeParams {
     pub step_ms: i64,
 }
 
-/// Evaluates expressions; holds nothing but its options.
-#[derive(Clone, Debug, Default)]
+/// Evaluates expressions; holds nothing but its options and what it works with.
+#[derive(Clone, Debug)]
 pub struct Engine {
     options: EngineOptions,
+    workers: Arc<dyn Workers>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new(EngineOptions::default())
+    }
 }
 
 impl Engine {
     pub fn new(options: EngineOptions) -> Self {
-        Engine { options }
+        Engine {
+            options,
+            workers: Arc::new(Sequential),
+        }
+    }
+
+    /// Reads the series of a query on these. Results are the same to the last digit.
+    pub fn with_workers(self, workers: Arc<dyn Workers>) -> Self {
+        Engine { workers, ..self }
     }
 
     pub fn options(&self) -> &EngineOptions {
@@ -157,7 +175,7 @@ impl Engine {
     }
 
     fn query<'q>(
-        &self,
+        &'q self,
         store: &'q dyn Queryable,
         times: QueryTimes,
         context: &QueryContext,
@@ -176,6 +194,7 @@ impl Engine {
             times,
             budget: Budget::new(options.max_samples),
             annotations: Mutex::default(),
+            workers: &*self.workers,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::budget::{Budget, Charge};
 use super::column::Column;
 use super::error::QueryError;
 use super::steps::Steps;
+use super::workers::Workers;
 use crate::syntax::ast::Span;
 
 pub(super) struct Query<'q> {
@@ -23,6 +24,7 @@ pub(super) struct Query<'q> {
     pub times: QueryTimes,
     pub budget: Arc<Budget>,
     pub annotations: Mutex<Annotations>,
+    pub workers: &'q dyn Workers,
 }
 
 /// The times that were asked for: what `start()`, `end()`, `step()` and `range()` stand for.

@@ -7,9 +7,10 @@ use narthex_storage::{Column as Samples, SelectQuery, Series};
 
 use super::column::Column;
 use super::error::QueryError;
-use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
+use super::operator::{SeriesInfo, Vector};
 use super::query::Query;
 use super::range::sizes;
+use super::scan::{Read, scan};
 use super::statistics::{Reader, Use};
 use super::steps::{Shift, Steps};
 
@@ -41,16 +42,15 @@ pub(super) fn instant_selector<'q>(
     } else {
         select(query, matchers, after, last)?
     };
-    let series = series_infos(&stored);
-    Ok(Box::new(InstantSelector {
+    let infos = series_infos(&stored);
+    let selector = InstantSelector {
         query,
         steps,
         shift,
         give,
         wanted,
-        series,
-        stored: stored.into_iter(),
-    }))
+    };
+    Ok(scan(query, steps, stored, infos, selector))
 }
 
 /// The series with samples after `after_ms`, up to `last_ms`.
@@ -92,17 +92,16 @@ struct InstantSelector<'q> {
     shift: Shift,
     give: Give,
     wanted: Use,
-    series: Vec<SeriesInfo>,
-    stored: std::vec::IntoIter<Box<dyn Series>>,
 }
 
-impl VectorOperator for InstantSelector<'_> {
-    fn series(&self) -> &[SeriesInfo] {
-        &self.series
+impl Read for InstantSelector<'_> {
+    type State = ();
+
+    fn state(&self) -> Result<(), QueryError> {
+        Ok(())
     }
 
-    fn next(&mut self) -> Result<Column, QueryError> {
-        let series = self.stored.next().ok_or_else(exhausted)?;
+    fn read(&self, (): &mut (), series: &dyn Series) -> Result<Column, QueryError> {
         let mut fill = Fill {
             column: self.query.column(&self.steps)?,
             steps: self.steps,
@@ -138,10 +137,6 @@ impl VectorOperator for InstantSelector<'_> {
             .budget
             .count_queryable(fill.column.floats().count() + histograms);
         Ok(fill.column)
-    }
-
-    fn skip(&mut self) -> Result<(), QueryError> {
-        self.stored.next().map(drop).ok_or_else(exhausted)
     }
 }
 

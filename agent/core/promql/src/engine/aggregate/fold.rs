@@ -50,17 +50,8 @@ pub(in crate::engine) fn fold<'q>(
     grouping: &Grouping<'_>,
     input: Vector<'q>,
 ) -> Vector<'q> {
-    let groups: Vec<_> = input
-        .series()
-        .iter()
-        .map(|info| grouping.of(&info.labels))
-        .collect();
-    let fan_in = FanIn::by_key(groups.iter());
-    let mut series: Vec<SeriesInfo> = fan_in
-        .first_input_of
-        .iter()
-        .filter_map(|first| groups.get(*first).cloned().map(SeriesInfo::new))
-        .collect();
+    let (fan_in, groups) = grouping.of_all(input.series());
+    let mut series: Vec<SeriesInfo> = groups.into_iter().map(SeriesInfo::new).collect();
     for (info, output) in input.series().iter().zip(&fan_in.output_of) {
         if let Some(group) = series.get_mut(*output) {
             group.drop_name |= info.drop_name;

@@ -1,11 +1,12 @@
 //! Range vectors, and the functions that slide a window over them.
 //!
-//! A [`RangeSource`] gives the samples of one series at a time; [`RangeCall`] moves the window's
+//! A [`RangeSource`] gives the samples of one series at a time; [`Sliding`] moves the window's
 //! two ends over them, each only forward, and asks a [`WindowFunction`] at each step.
 
 use std::sync::Arc;
 
 use narthex_model::{Histogram, Labels, SampleValue};
+use narthex_storage::Series;
 
 use super::annotations::Annotations;
 use super::budget::Charge;
@@ -13,8 +14,11 @@ use super::column::Column;
 use super::error::QueryError;
 use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
 use super::query::Query;
+use super::scan::{Read, scan};
+use super::statistics::Use;
 use super::steps::{Shift, Steps};
 use crate::syntax::ast::Span;
+use select::{Stored, read_samples};
 
 mod changes;
 pub(super) mod extended;
@@ -111,6 +115,12 @@ pub(super) trait RangeSource {
     fn next(&mut self, samples: &mut Samples) -> Result<(), QueryError>;
 
     fn skip(&mut self) -> Result<(), QueryError>;
+
+    /// The series themselves, where they come out of the store as they are: then each can be read
+    /// on its own, and this source gives none of them any more.
+    fn take_stored(&mut self) -> Option<Stored> {
+        None
+    }
 }
 
 /// A range vector with the windows that are to be looked at.
@@ -163,7 +173,7 @@ pub(super) struct HistogramWindow<'s> {
 
 /// A function of a window. It may keep state from window to window of a series, as they move
 /// forward only.
-pub(super) trait WindowFunction {
+pub(super) trait WindowFunction: Send {
     /// Before the first window of a series.
     fn begin(&mut self, _samples: &Samples) {}
 
@@ -233,60 +243,145 @@ impl<'n> Notes<'n> {
 /// A function without state.
 pub(super) struct Plain<F>(pub F);
 
-impl<F: FnMut(&Window<'_>) -> Option<f64>> WindowFunction for Plain<F> {
+impl<F: FnMut(&Window<'_>) -> Option<f64> + Send> WindowFunction for Plain<F> {
     fn evaluate(&mut self, window: &Window<'_>) -> Result<Option<f64>, QueryError> {
         Ok((self.0)(window))
     }
 }
 
-/// A range function applied to a range vector.
-pub(super) struct RangeCall<'q> {
-    query: &'q Query<'q>,
-    steps: Steps,
-    input: RangeVector<'q>,
+/// Makes a function in its first state, one for each thread; None: there is no such function.
+pub(super) type MakeFunction<'q> =
+    Box<dyn Fn() -> Option<Box<dyn WindowFunction + 'q>> + Send + Sync + 'q>;
+
+/// A range function applied to a range vector whose series come one after the other.
+struct RangeCall<'q> {
+    sliding: Sliding<'q>,
+    source: Box<dyn RangeSource + 'q>,
     series: Vec<SeriesInfo>,
     next: usize,
     samples: Samples,
     function: Box<dyn WindowFunction + 'q>,
+}
+
+/// `series` stands for the series of the input, one for one. `notes_span` is where the call's
+/// first argument stands.
+pub(super) fn range_call<'q>(
+    query: &'q Query<'q>,
+    steps: Steps,
+    mut input: RangeVector<'q>,
+    series: Vec<SeriesInfo>,
+    make: MakeFunction<'q>,
+    notes_span: Span,
+) -> Result<Option<Vector<'q>>, QueryError> {
+    let Some(function) = make() else {
+        return Ok(None);
+    };
+    let sliding = Sliding {
+        query,
+        steps,
+        range_ms: input.range_ms,
+        reach_ms: input.reach_ms,
+        shift: input.shift,
+        notes_span,
+    };
+    if let Some(stored) = input.source.take_stored() {
+        let read = StoredCall {
+            sliding,
+            wanted: stored.wanted,
+            annotates: function.annotates(),
+            make,
+        };
+        return Ok(Some(scan(query, steps, stored.series, series, read)));
+    }
+    Ok(Some(Box::new(RangeCall {
+        sliding,
+        source: input.source,
+        series,
+        next: 0,
+        samples: Samples::new(query)?,
+        function,
+    })))
+}
+
+/// A range function over stored series.
+struct StoredCall<'q> {
+    sliding: Sliding<'q>,
+    wanted: Use,
+    annotates: bool,
+    make: MakeFunction<'q>,
+}
+
+impl<'q> Read for StoredCall<'q> {
+    type State = (Samples, Box<dyn WindowFunction + 'q>);
+
+    fn state(&self) -> Result<Self::State, QueryError> {
+        let function = (self.make)().ok_or_else(exhausted)?;
+        Ok((Samples::new(self.sliding.query)?, function))
+    }
+
+    fn read(
+        &self,
+        (samples, function): &mut Self::State,
+        series: &dyn Series,
+    ) -> Result<Column, QueryError> {
+        read_samples(self.sliding.query, series, self.wanted, samples)?;
+        self.sliding
+            .column(samples, series.labels(), &mut **function)
+    }
+
+    fn must_read_all(&self) -> bool {
+        self.annotates
+    }
+}
+
+/// Which windows there are.
+#[derive(Clone, Copy)]
+struct Sliding<'q> {
+    query: &'q Query<'q>,
+    steps: Steps,
+    range_ms: i64,
+    reach_ms: (i64, i64),
+    shift: Shift,
     /// Of the call's first argument.
     notes_span: Span,
 }
 
-impl<'q> RangeCall<'q> {
-    /// `series` stands for the series of the input, one for one.
-    pub(super) fn boxed(
-        query: &'q Query<'q>,
-        steps: Steps,
-        input: RangeVector<'q>,
-        series: Vec<SeriesInfo>,
-        function: Box<dyn WindowFunction + 'q>,
-        notes_span: Span,
-    ) -> Result<Vector<'q>, QueryError> {
-        Ok(Box::new(RangeCall {
-            query,
-            steps,
-            input,
-            series,
-            next: 0,
-            samples: Samples::new(query)?,
-            function,
-            notes_span,
-        }))
+impl Sliding<'_> {
+    /// What the function gives for the samples of one series.
+    fn column(
+        &self,
+        samples: &Samples,
+        labels: &Labels,
+        function: &mut dyn WindowFunction,
+    ) -> Result<Column, QueryError> {
+        let mut column = self.query.column(&self.steps)?;
+        self.slide(samples, labels, function, &mut column)?;
+        if !column.floats().is_empty() {
+            function.finish(labels);
+        }
+        Ok(column)
     }
 
-    fn slide(&mut self, column: &mut Column, labels: &Labels) -> Result<(), QueryError> {
-        let samples = &self.samples;
+    fn slide(
+        &self,
+        samples: &Samples,
+        labels: &Labels,
+        function: &mut dyn WindowFunction,
+        column: &mut Column,
+    ) -> Result<(), QueryError> {
+        /// So many samples are looked at between two looks at the cancel token.
+        const PATIENCE: usize = 1 << 14;
         let notes = Notes::new(self.query, self.notes_span, labels);
         let (times_ms, values) = (&samples.times_ms[..], &samples.values[..]);
-        let (before_ms, after_ms) = self.input.reach_ms;
+        let (before_ms, after_ms) = self.reach_ms;
         let (mut first, mut end) = (0, 0);
         let mut beside = HistogramWindow::new(samples);
-        let mut seen = 0;
-        self.function.begin(samples);
+        let (mut seen, mut patience) = (0, PATIENCE);
+        function.begin(samples);
         for step in 0..self.steps.count {
             let time_ms = self.steps.time_ms(step);
-            let end_ms = self.input.shift.apply(time_ms);
-            let start_ms = end_ms.saturating_sub(self.input.range_ms);
+            let end_ms = self.shift.apply(time_ms);
+            let start_ms = end_ms.saturating_sub(self.range_ms);
             let until_ms = end_ms.saturating_add(after_ms);
             let from_ms = start_ms.saturating_sub(before_ms);
             end = advance(times_ms, end, until_ms);
@@ -302,13 +397,16 @@ impl<'q> RangeCall<'q> {
             let mixed = !beside.histograms.is_empty();
             if window_times.is_empty() && !mixed {
                 let at_end = end == times_ms.len() && beside.is_at_end();
-                if at_end && self.input.shift.at_ms.is_none() {
+                if at_end && self.shift.at_ms.is_none() {
                     break;
                 }
                 continue;
             }
             seen += window_times.len();
-            self.query.check_canceled()?;
+            if seen >= patience {
+                self.query.check_canceled()?;
+                patience = seen.saturating_add(PATIENCE);
+            }
             let window = Window {
                 times_ms: window_times,
                 values: window_values,
@@ -322,12 +420,12 @@ impl<'q> RangeCall<'q> {
             };
             if mixed {
                 seen += sizes(window.beside.histograms);
-                evaluate_histograms(&mut *self.function, &window, &notes, column)?;
-            } else if let Some(value) = self.function.evaluate(&window)? {
+                evaluate_histograms(function, &window, &notes, column)?;
+            } else if let Some(value) = function.evaluate(&window)? {
                 column.set(step, value);
             }
         }
-        self.function.leave(&notes);
+        function.leave(&notes);
         self.query.budget.count_queryable(seen);
         Ok(())
     }
@@ -400,15 +498,10 @@ impl VectorOperator for RangeCall<'_> {
     fn next(&mut self) -> Result<Column, QueryError> {
         let index = self.next;
         self.next += 1;
-        self.input.source.next(&mut self.samples)?;
-        let mut column = self.query.column(&self.steps)?;
-        let info = self.input.source.series().get(index);
-        let labels = info.ok_or_else(exhausted)?.labels.clone();
-        self.slide(&mut column, &labels)?;
-        if !column.floats().is_empty() {
-            self.function.finish(&labels);
-        }
-        Ok(column)
+        self.source.next(&mut self.samples)?;
+        let info = self.source.series().get(index).ok_or_else(exhausted)?;
+        self.sliding
+            .column(&self.samples, &info.labels, &mut *self.function)
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
@@ -416,7 +509,7 @@ impl VectorOperator for RangeCall<'_> {
             return self.next().map(drop);
         }
         self.next += 1;
-        self.input.source.skip()
+        self.source.skip()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `quantile_over_time` and `mad_over_time`.
 
+use std::sync::Arc;
+
 use super::{Window, WindowFunction};
 use crate::engine::error::QueryError;
 use crate::engine::quantile::quantile;
@@ -9,7 +11,7 @@ use crate::syntax::ast::Span;
 
 pub(super) struct QuantileOverTime<'q> {
     pub query: &'q Query<'q>,
-    pub quantile: Scalar,
+    pub quantile: Arc<Scalar>,
     /// Of the quantile.
     pub span: Span,
     pub scratch: Vec<f64>,

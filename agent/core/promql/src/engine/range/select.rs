@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use narthex_model::histogram::CounterReset;
 use narthex_model::{Histogram, Matcher, is_stale_nan};
-use narthex_storage::{Column as Stored, Series};
+use narthex_storage::{Column, Series};
 
 use super::{RangeSource, Samples, sizes};
 use crate::engine::error::QueryError;
@@ -32,77 +32,107 @@ pub(in crate::engine) fn stored_ranges<'q>(
     };
     Ok(Box::new(StoredRanges {
         query,
-        series: series_infos(&stored),
-        stored: stored.into_iter(),
+        infos: series_infos(&stored),
+        series: stored.into_iter(),
         wanted,
     }))
 }
 
+/// Series of the store, and what is to be read of them.
+pub(in crate::engine) struct Stored {
+    pub series: Vec<Box<dyn Series>>,
+    pub wanted: Use,
+}
+
 struct StoredRanges<'q> {
     query: &'q Query<'q>,
-    series: Vec<SeriesInfo>,
-    stored: std::vec::IntoIter<Box<dyn Series>>,
+    infos: Vec<SeriesInfo>,
+    series: std::vec::IntoIter<Box<dyn Series>>,
     wanted: Use,
 }
 
 impl RangeSource for StoredRanges<'_> {
     fn series(&self) -> &[SeriesInfo] {
-        &self.series
+        &self.infos
     }
 
     fn next(&mut self, samples: &mut Samples) -> Result<(), QueryError> {
-        let series = self.stored.next().ok_or_else(exhausted)?;
+        let series = self.series.next().ok_or_else(exhausted)?;
         self.query.check_canceled()?;
-        samples.clear();
-        let mut read = 0;
-        let mut reader = Reader::new(self.wanted);
-        let with_starts = self.query.use_start_timestamps;
-        let mut take = |stored: Stored<'_>, starts_ms: &[i64]| match stored {
-            Stored::Floats {
-                timestamps_ms,
-                values,
-            } => {
-                read += values.len();
-                for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
-                    if is_stale_nan(*value) {
-                        continue;
-                    }
-                    samples.push(*time_ms, *value);
-                    if with_starts {
-                        let start_ms = starts_ms.get(at).copied();
-                        samples.starts_ms.push(start_ms.unwrap_or(0));
-                    }
-                }
-            }
-            Stored::Histograms {
-                timestamps_ms,
-                values,
-            } => {
-                read += sizes(values);
-                for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
-                    if is_stale_nan(value.sum) {
-                        continue;
-                    }
-                    samples.push_histogram(*time_ms, reader.read(value));
-                    if with_starts {
-                        let start_ms = starts_ms.get(at).copied();
-                        samples.histogram_starts_ms.push(start_ms.unwrap_or(0));
-                    }
-                }
-            }
-        };
-        if with_starts {
-            series.visit_with_starts(&mut take)?;
-        } else {
-            series.visit(&mut |stored| take(stored, &[]))?;
-        }
-        self.query.budget.count_read(read);
-        samples.account()
+        read_samples(self.query, &*series, self.wanted, samples)
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
-        self.stored.next().map(drop).ok_or_else(exhausted)
+        self.series.next().map(drop).ok_or_else(exhausted)
     }
+
+    fn take_stored(&mut self) -> Option<Stored> {
+        let series = std::mem::take(&mut self.series);
+        Some(Stored {
+            series: series.collect(),
+            wanted: self.wanted,
+        })
+    }
+}
+
+/// Replaces `samples` by those of a stored series.
+pub(super) fn read_samples(
+    query: &Query<'_>,
+    series: &dyn Series,
+    wanted: Use,
+    samples: &mut Samples,
+) -> Result<(), QueryError> {
+    samples.clear();
+    let mut read = 0;
+    let mut reader = Reader::new(wanted);
+    let with_starts = query.use_start_timestamps;
+    let mut take = |stored: Column<'_>, starts_ms: &[i64]| match stored {
+        Column::Floats {
+            timestamps_ms,
+            values,
+        } => {
+            read += values.len();
+            // Most often nothing is stale, and whole runs can be copied.
+            if !with_starts && !values.iter().any(|value| is_stale_nan(*value)) {
+                samples.times_ms.extend_from_slice(timestamps_ms);
+                samples.values.extend_from_slice(values);
+                return;
+            }
+            for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
+                if is_stale_nan(*value) {
+                    continue;
+                }
+                samples.push(*time_ms, *value);
+                if with_starts {
+                    let start_ms = starts_ms.get(at).copied();
+                    samples.starts_ms.push(start_ms.unwrap_or(0));
+                }
+            }
+        }
+        Column::Histograms {
+            timestamps_ms,
+            values,
+        } => {
+            read += sizes(values);
+            for (at, (time_ms, value)) in timestamps_ms.iter().zip(values).enumerate() {
+                if is_stale_nan(value.sum) {
+                    continue;
+                }
+                samples.push_histogram(*time_ms, reader.read(value));
+                if with_starts {
+                    let start_ms = starts_ms.get(at).copied();
+                    samples.histogram_starts_ms.push(start_ms.unwrap_or(0));
+                }
+            }
+        }
+    };
+    if with_starts {
+        series.visit_with_starts(&mut take)?;
+    } else {
+        series.visit(&mut |stored| take(stored, &[]))?;
+    }
+    query.budget.count_read(read);
+    samples.account()
 }
 
 /// The results of a subquery's steps as samples.

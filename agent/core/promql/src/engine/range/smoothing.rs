@@ -1,5 +1,7 @@
 //! `double_exponential_smoothing`: a weighted moving average that follows the trend.
 
+use std::sync::Arc;
+
 use narthex_model::SampleValue;
 
 use super::{Notes, Window, WindowFunction};
@@ -7,8 +9,8 @@ use crate::engine::error::QueryError;
 use crate::engine::scalar::Scalar;
 
 pub(super) struct Smoothing {
-    pub smoothing: Scalar,
-    pub trend: Scalar,
+    pub smoothing: Arc<Scalar>,
+    pub trend: Arc<Scalar>,
 }
 
 impl WindowFunction for Smoothing {

@@ -1,5 +1,7 @@
 //! Which function of ranges stands behind which name.
 
+use std::sync::Arc;
+
 use super::changes::Events;
 use super::extended::{Anchored, Extended, Extension};
 use super::extremes::{Extreme, Extremes, Want};
@@ -14,9 +16,10 @@ use crate::engine::scalar::Scalar;
 use crate::syntax::ast::Span;
 
 /// The arguments of a call, next to its range vector.
+#[derive(Clone)]
 pub(in crate::engine) struct Arguments {
     /// In their order, with where they stand.
-    pub scalars: Vec<(Scalar, Span)>,
+    pub scalars: Vec<(Arc<Scalar>, Span)>,
     pub range_ms: i64,
     pub extension: Extension,
     /// Of the range vector.
@@ -119,6 +122,6 @@ fn both<'q>(floats: fn(&Window<'_>) -> Option<f64>, histograms: histograms::Func
     Box::new(Both { floats, histograms })
 }
 
-fn plain<'q>(f: impl FnMut(&Window<'_>) -> Option<f64> + 'q) -> Boxed<'q> {
+fn plain<'q>(f: impl FnMut(&Window<'_>) -> Option<f64> + Send + 'q) -> Boxed<'q> {
     Box::new(Plain(f))
 }
