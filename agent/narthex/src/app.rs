@@ -405,6 +405,7 @@ async fn make_parts(
         Arc::new(NotifySink(notify.clone())),
         registry,
     )?;
+    ruler.tell_queries(queries.clone());
     let parts = Parts {
         store,
         scrape,

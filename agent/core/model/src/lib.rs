@@ -9,6 +9,7 @@ pub mod binary_logarithm;
 pub mod cancel;
 pub mod duration;
 pub mod family;
+pub mod float_text;
 pub mod histogram;
 pub mod histogram_arithmetic;
 pub mod histogram_bounds;

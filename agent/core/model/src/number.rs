@@ -1,59 +1,37 @@
 //! How numbers are read and written: as Go does it, because that is what users and tools compare.
 
+use crate::float_text::{push_exponent, push_json, push_plain};
+
 /// Shortest decimal form that reads back as the same value, without exponent (Go's `'f', -1`).
 pub fn format_plain(value: f64) -> String {
-    special(value).unwrap_or_else(|| format!("{value}"))
+    text(push_plain, value)
 }
 
 /// Go's `'g', -1` form: exponent below 1e-4 and from 1e6 on, as text formats, label values and
 /// templates have it.
 pub fn format_general(value: f64) -> String {
-    if let Some(text) = special(value) {
-        return text;
-    }
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
-        format_exponent(value)
+    if value == 0.0 || (1e-4..1e6).contains(&value.abs()) {
+        text(push_plain, value)
     } else {
-        format!("{value}")
+        text(push_exponent, value)
     }
 }
 
 /// Sample values in the JSON of the HTTP API: plain, but with an exponent below 1e-6 and from 1e21.
 pub fn format_json(value: f64) -> String {
-    if let Some(text) = special(value) {
-        return text;
-    }
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        format_exponent(value)
-    } else {
-        format!("{value}")
-    }
+    text(push_json, value)
 }
 
 /// Go's `'e', -1` form: `1e+00`, `1.5e-07`.
 pub fn format_exponent(value: f64) -> String {
-    if let Some(text) = special(value) {
-        return text;
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    format!("{mantissa}e{sign}{digits:0>2}")
+    text(push_exponent, value)
 }
 
-fn special(value: f64) -> Option<String> {
-    if value.is_nan() {
-        Some("NaN".to_owned())
-    } else if value.is_infinite() {
-        Some(if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned())
-    } else {
-        None
-    }
+fn text(push: fn(&mut Vec<u8>, f64), value: f64) -> String {
+    let mut out = Vec::new();
+    push(&mut out, value);
+    // All of it is ASCII.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// A decimal float as Go's `ParseFloat` reads it in metric texts: `1`, `-1.5e3`, `.5`, `+Inf`,

@@ -27,7 +27,7 @@ pub use output::{
     AlertingStatus, AppendReport, Failure, GroupKind, GroupStatus, RuleHealth, RuleOutput,
     RuleSample, RuleStatus,
 };
-pub use query::{RuleError, RuleQuery};
+pub use query::{QueryAccount, RuleError, RuleQuery};
 
 #[cfg(test)]
 mod conformance;

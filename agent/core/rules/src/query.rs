@@ -2,7 +2,7 @@
 
 use narthex_model::{CancelToken, Labels, Matcher, SampleValue};
 use narthex_promql::syntax::{self, ParserOptions};
-use narthex_promql::{Engine, QueryContext, QueryError, QueryValue, VectorSample};
+use narthex_promql::{Engine, QueryContext, QueryError, QueryOutput, QueryValue, VectorSample};
 use narthex_storage::{Column, Queryable, SelectQuery, StorageError};
 use narthex_template::prometheus_functions::{QuerySample, TemplateQuery};
 
@@ -34,6 +34,16 @@ impl RuleError {
     }
 }
 
+/// Keeps an account of queries. It runs what it is given, once.
+pub trait QueryAccount: Send + Sync {
+    fn run(
+        &self,
+        text: &str,
+        at_ms: i64,
+        evaluate: &mut dyn FnMut() -> Result<QueryOutput, QueryError>,
+    ) -> Result<QueryOutput, QueryError>;
+}
+
 /// The engine with the store and the options that rules are evaluated with.
 #[derive(Clone)]
 pub struct RuleQuery<'a> {
@@ -42,6 +52,8 @@ pub struct RuleQuery<'a> {
     /// For the queries that templates make.
     pub parser: ParserOptions,
     pub cancel: CancelToken,
+    /// Where somebody wants to know of each query.
+    pub account: Option<&'a dyn QueryAccount>,
 }
 
 impl RuleQuery<'_> {
@@ -56,9 +68,11 @@ impl RuleQuery<'_> {
             lookback_delta_ms: None,
             text: expr.text.clone(),
         };
-        let output = self
-            .engine
-            .instant(self.store, &expr.tree, at_ms, &context)?;
+        let mut evaluate = || self.engine.instant(self.store, &expr.tree, at_ms, &context);
+        let output = match self.account {
+            Some(account) => account.run(&expr.text, at_ms, &mut evaluate),
+            None => evaluate(),
+        }?;
         into_vector(output.value)
     }
 

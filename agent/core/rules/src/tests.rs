@@ -82,6 +82,7 @@ impl World {
             store: &self.store,
             parser: ParserOptions::default(),
             cancel: CancelToken::default(),
+            account: None,
         }
     }
 

@@ -82,17 +82,23 @@ impl Running {
         }
     }
 
-    /// It has ended, with the error or well; `preparing` of its time went into finding the series.
+    /// It has ended, with the error or well; `preparing` of its time went into finding the series,
+    /// where that is known.
     pub fn finish(
         mut self,
-        preparing: Duration,
+        preparing: Option<Duration>,
         samples: Samples,
         error: Option<&str>,
     ) -> Statistics {
         self.end(preparing, samples, error)
     }
 
-    fn end(&mut self, preparing: Duration, samples: Samples, error: Option<&str>) -> Statistics {
+    fn end(
+        &mut self,
+        preparing: Option<Duration>,
+        samples: Samples,
+        error: Option<&str>,
+    ) -> Statistics {
         self.ended = true;
         let metrics = &self.queries.metrics;
         metrics.queries.dec();
@@ -104,13 +110,16 @@ impl Running {
         }
         match evaluating {
             Some(total) => {
-                metrics.observe(Slice::Prepare, preparing);
-                metrics.observe(Slice::InnerEvaluation, total.saturating_sub(preparing));
+                if let Some(preparing) = preparing {
+                    metrics.observe(Slice::Prepare, preparing);
+                }
+                let inner = total.saturating_sub(preparing.unwrap_or_default());
+                metrics.observe(Slice::InnerEvaluation, inner);
             }
             None => metrics.observe(Slice::Queue, self.begun.elapsed()),
         }
         let statistics = Statistics {
-            timings: self.timings(evaluating, preparing),
+            timings: self.timings(evaluating, preparing.unwrap_or_default()),
             samples,
         };
         if self.queries.log.is_on() && !self.queries.log.write(&self.line(&statistics, error)) {
@@ -182,7 +191,7 @@ impl Drop for Running {
             Some(_) => "the query was given up",
             None => "query was canceled in query queue",
         };
-        self.end(Duration::ZERO, Samples::default(), Some(error));
+        self.end(None, Samples::default(), Some(error));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::Value;
@@ -56,7 +55,7 @@ fn a_line_tells_what_was_asked_and_what_it_took() {
     queries.set_log_file(Some(&path)).unwrap();
     let mut running = queries.begin(asked("up \"\n"));
     running.start();
-    let statistics = running.finish(Duration::ZERO, samples(), None);
+    let statistics = running.finish(None, samples(), None);
     let line = &lines(&path)[0];
     assert_eq!(
         line["params"],
@@ -87,7 +86,7 @@ fn failures_and_what_was_given_up_are_logged() {
     };
     let mut running = queries.begin(rule);
     running.start();
-    running.finish(Duration::ZERO, samples(), Some("no"));
+    running.finish(None, samples(), Some("no"));
     drop(queries.begin(asked("b")));
     let mut started = queries.begin(asked("c"));
     started.start();
@@ -114,11 +113,7 @@ fn the_log_is_opened_anew_and_its_failures_are_counted() {
     let (path, moved) = (folder.path().join("q"), folder.path().join("q.1"));
     let registry = Registry::new();
     let queries = Arc::new(Queries::new(&registry, 20).unwrap());
-    let run = |text: &str| {
-        queries
-            .begin(asked(text))
-            .finish(Duration::ZERO, samples(), None)
-    };
+    let run = |text: &str| queries.begin(asked(text)).finish(None, samples(), None);
     run("not logged");
     queries.set_log_file(Some(&path)).unwrap();
     run("a");
@@ -170,7 +165,7 @@ fn what_ran_is_known_at_the_next_start() {
     let first = start(&queries, "ended");
     // The process ends without more ado.
     std::mem::forget(start(&queries, "a"));
-    first.finish(Duration::ZERO, samples(), None);
+    first.finish(None, samples(), None);
     std::mem::forget(start(&queries, &long));
     std::mem::forget(start(&queries, "b"));
     let beyond = start(&queries, "no slot is left");

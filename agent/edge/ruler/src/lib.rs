@@ -9,6 +9,7 @@
 //! change keeps running. Doesn't know where alerts are routed, what a rule means
 //! (`narthex_rules` does) or how scripts run.
 
+mod account;
 mod append;
 mod manager;
 mod metrics;

@@ -1,12 +1,13 @@
 //! Which groups and scripts run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use narthex_extension::AlertScript;
 use narthex_promql::Engine;
 use narthex_promql::syntax::ParserOptions;
+use narthex_query_log::Queries;
 use narthex_rules::{AlertNotice, Environment, GroupConfig, GroupStatus};
 use narthex_storage::{Appendable, Queryable};
 use prometheus::Registry;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) queries: OnceLock<Arc<Queries>>,
     settings: Mutex<Arc<Settings>>,
 }
 
@@ -125,12 +127,19 @@ impl Manager {
             metrics: Metrics::new(registry)?,
             clock,
             shutdown: CancellationToken::new(),
+            queries: OnceLock::new(),
             settings: Mutex::default(),
         };
         Ok(Manager {
             shared: Arc::new(shared),
             running: Mutex::default(),
         })
+    }
+
+    /// Tells of every query from now on. To be called once, before anything runs.
+    pub fn tell_queries(&self, queries: Arc<Queries>) {
+        // A second one would find the first one still in its place.
+        let _ = self.shared.queries.set(queries);
     }
 
     /// Sets the groups that run. One that has not changed keeps running; one that has is replaced

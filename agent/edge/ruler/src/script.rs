@@ -8,6 +8,8 @@ use narthex_promql::syntax::{self, ParserOptions};
 use narthex_promql::{Engine, MatrixSeries, QueryContext, QueryValue, RangeParams, VectorSample};
 use narthex_storage::Queryable;
 
+use crate::account::{Account, instant};
+
 /// The most points per series that one range query may give, as in the HTTP API.
 const MAX_POINTS: i64 = 11_000;
 
@@ -16,6 +18,7 @@ pub(crate) struct EngineQuery {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Arc<dyn Queryable>,
     pub(crate) parser: ParserOptions,
+    pub(crate) account: Account,
     pub(crate) cancel: CancelToken,
 }
 
@@ -32,10 +35,10 @@ impl EngineQuery {
 impl ScriptQuery for EngineQuery {
     fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<ScriptSeries>, String> {
         let tree = syntax::parse(expr, &self.parser).map_err(|e| e.to_string())?;
-        let output = self
-            .engine
-            .instant(&*self.store, &tree, at_ms, &self.context(expr))
-            .map_err(|e| e.to_string())?;
+        let context = self.context(expr);
+        let evaluate = || self.engine.instant(&*self.store, &tree, at_ms, &context);
+        let output = self.account.run(expr, instant(at_ms), evaluate);
+        let output = output.map_err(|e| e.to_string())?;
         series_of(output.value)
     }
 
@@ -63,10 +66,10 @@ impl ScriptQuery for EngineQuery {
             end_ms,
             step_ms,
         };
-        let output = self
-            .engine
-            .range(&*self.store, &tree, params, &self.context(expr))
-            .map_err(|e| e.to_string())?;
+        let context = self.context(expr);
+        let evaluate = || self.engine.range(&*self.store, &tree, params, &context);
+        let output = self.account.run(expr, params, evaluate);
+        let output = output.map_err(|e| e.to_string())?;
         series_of(output.value)
     }
 }

@@ -422,6 +422,42 @@ fn script(name: &str, expr: &str, interval_ms: Option<u64>) -> Arc<Finds> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn queries_of_rules_and_scripts_are_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queries");
+    let queries = Arc::new(narthex_query_log::Queries::new(&Registry::new(), 1).unwrap());
+    queries.set_log_file(Some(&path)).unwrap();
+    let world = world();
+    world.manager.tell_queries(queries);
+    world.append("m", 2.0);
+    let rules = vec![recording("r", "m + 1")];
+    world
+        .manager
+        .apply(Settings::default(), vec![group("g", rules)]);
+    world
+        .manager
+        .set_scripts(vec![script("finds", "m > 1", Some(10_000))]);
+    seconds(11).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (query, file, name) in [
+        ("m + 1", "rules.yml", "g"),
+        ("m > 1", "finds.rhai", "finds"),
+    ] {
+        let line = lines.iter().find(|line| line["params"]["query"] == query);
+        let line = line.unwrap_or_else(|| panic!("{query} in {text}"));
+        let group = serde_json::json!({ "file": file, "name": name });
+        assert_eq!(line["ruleGroup"], group);
+        assert_eq!(line["params"]["step"], 0);
+        assert_eq!(line["stats"]["samples"]["totalQueryableSamples"], 1);
+        assert!(line.get("httpRequest").is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn scripts_run_like_groups() {
     let world = world();
     world.append("m", 2.0);

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::account::Account;
 use crate::append::{append, append_stale};
 use crate::manager::{Settings, Shared};
 use crate::metrics::GroupEvaluation;
@@ -197,6 +198,15 @@ impl Task {
         }
     }
 
+    fn account(&self, group: &Group) -> Account {
+        let config = group.config();
+        Account {
+            queries: self.shared.queries.get().cloned(),
+            file: config.file.clone(),
+            name: config.name.clone(),
+        }
+    }
+
     fn now_ms(&self) -> i64 {
         (self.shared.clock)()
     }
@@ -253,6 +263,7 @@ impl Task {
         let shared = self.shared.clone();
         let settings = settings.clone();
         let source = self.source.clone();
+        let account = self.account(&group);
         let timeout_ms = match source {
             Source::Rules(_) => settings.query_timeout_ms,
             Source::Script { .. } => settings.script_timeout_ms,
@@ -261,11 +272,12 @@ impl Task {
             let started = Instant::now();
             let output = match &source {
                 Source::Rules(_) => {
-                    let query = rule_query(&shared, &settings, cancel);
+                    let query = rule_query(&shared, &settings, &account, cancel);
                     group.evaluate_rule(index, tick_ms, &query, &settings.environment)
                 }
                 Source::Script { script, .. } => {
-                    let result = run_script(&**script, tick_ms, &shared, &settings, cancel);
+                    let result =
+                        run_script(&**script, tick_ms, &shared, &settings, account, cancel);
                     group.evaluate_script(tick_ms, result, &settings.environment)
                 }
             };
@@ -296,11 +308,12 @@ impl Task {
         let started = Instant::now();
         let shared = self.shared.clone();
         let settings = settings.clone();
+        let account = self.account(&group);
         let timeout_ms = settings.query_timeout_ms;
         let now_ms = self.now_ms();
         let (group, restored) = self
             .blocking(group, timeout_ms, move |group, cancel| {
-                let query = rule_query(&shared, &settings, cancel);
+                let query = rule_query(&shared, &settings, &account, cancel);
                 group.restore(now_ms, &query, &settings.environment)
             })
             .await?;
@@ -373,6 +386,7 @@ impl Task {
 fn rule_query<'a>(
     shared: &'a Shared,
     settings: &'a Settings,
+    account: &'a Account,
     cancel: CancelToken,
 ) -> RuleQuery<'a> {
     RuleQuery {
@@ -380,6 +394,7 @@ fn rule_query<'a>(
         store: &*shared.queryable,
         parser: settings.parser,
         cancel,
+        account: Some(account),
     }
 }
 
@@ -388,12 +403,14 @@ fn run_script(
     now_ms: i64,
     shared: &Shared,
     settings: &Settings,
+    account: Account,
     cancel: CancelToken,
 ) -> Result<Vec<narthex_extension::ScriptAlert>, ScriptError> {
     let query = EngineQuery {
         engine: settings.engine.clone(),
         store: shared.queryable.clone(),
         parser: settings.parser,
+        account,
         cancel: cancel.clone(),
     };
     script.evaluate(&EvaluateContext {

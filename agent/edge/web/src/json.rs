@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
+use narthex_model::float_text::push_json;
 use narthex_model::{Histogram, Labels, SampleValue};
 use narthex_promql::engine::{MatrixSeries, QueryValue, RangeParams, VectorSample};
 
-use crate::float;
 use crate::stream::{Out, Stop};
 
 /// `{"resultType": …, "result": …}` without the closing brace, so that stats may follow. What is
@@ -92,7 +92,7 @@ fn write_series(out: &mut Out, series: &MatrixSeries, steps: &StepTexts) -> Resu
         let mut texts = steps.cursor();
         write_list(out, &series.points, |out, (time_ms, value)| {
             texts.push_opening(&mut out.buffer, *time_ms);
-            float::push(&mut out.buffer, *value);
+            push_json(&mut out.buffer, *value);
             out.buffer.extend_from_slice(b"\"]");
             Ok(())
         })?;
@@ -111,7 +111,7 @@ fn write_series(out: &mut Out, series: &MatrixSeries, steps: &StepTexts) -> Resu
 /// `[seconds, "value"]`.
 fn write_point(out: &mut Vec<u8>, timestamp_ms: i64, value: f64) {
     push_opening(out, timestamp_ms);
-    float::push(out, value);
+    push_json(out, value);
     out.extend_from_slice(b"\"]");
 }
 
@@ -163,7 +163,7 @@ fn write_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
 
 pub(crate) fn write_quoted_float(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
-    float::push(out, value);
+    push_json(out, value);
     out.push(b'"');
 }
 

@@ -10,7 +10,6 @@ mod alertmanager;
 mod coding;
 mod extensions;
 mod federate;
-mod float;
 mod json;
 mod labels;
 mod lifecycle;

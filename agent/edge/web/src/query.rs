@@ -1,4 +1,4 @@
-//! `/api/v1/query`, `query_range`, `query_exemplars`, `format_query`.
+//! `/api/v1/query`, `query_range`, `query_exemplars`, `format_query`, `parse_query`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +73,23 @@ pub(crate) async fn range(
 pub(crate) async fn format(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
     let (_, expr) = parse(&params, &shared.parts.parser)?;
     success(&syntax::pretty(&expr))
+}
+
+/// The expression's tree.
+pub(crate) async fn tree(
+    State(shared): State<Arc<Shared>>,
+    coding: Coding,
+    params: Params,
+) -> ApiResult {
+    let (_, expr) = parse(&params, &shared.parts.parser)?;
+    let make = move || {
+        let json = syntax::to_json(&expr);
+        Ok((Remarks::default(), move |out: &mut Out| {
+            out.push_str(&json);
+            Ok(())
+        }))
+    };
+    stream_success(coding, make).await
 }
 
 /// The exemplars of the series that the expression's selectors name.

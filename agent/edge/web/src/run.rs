@@ -89,7 +89,7 @@ pub(crate) async fn answer(
         }
         Ok(_) | Err(_) => {
             let message = "query timed out in query queue";
-            running.finish(Duration::ZERO, Samples::default(), Some(message));
+            running.finish(None, Samples::default(), Some(message));
             return Err(ApiError::new(ErrorKind::Timeout, message));
         }
     };
@@ -148,9 +148,11 @@ impl Evaluation {
         let result = self.evaluate(&store);
         let samples = result.as_ref().map(|output| samples(&output.stats));
         let error = result.as_ref().err().map(ToString::to_string);
-        let statistics =
-            self.running
-                .finish(store.spent(), samples.unwrap_or_default(), error.as_deref());
+        let statistics = self.running.finish(
+            Some(store.spent()),
+            samples.unwrap_or_default(),
+            error.as_deref(),
+        );
         drop(self.place);
         let mut output = result?;
         let mut remarks = Remarks {

@@ -210,6 +210,7 @@ fn router(shared: Arc<Shared>) -> Router {
             "/api/v1/format_query",
             get(query::format).post(query::format),
         )
+        .route("/api/v1/parse_query", get(query::tree).post(query::tree))
         .route("/api/v1/series", get(labels::series).post(labels::series))
         .route("/api/v1/labels", get(labels::names).post(labels::names))
         .route("/api/v1/label/{name}/values", get(labels::values))

@@ -540,6 +540,10 @@ async fn answers() {
             r#"{"status":"success","data":{"blocks":[{"minTime":1,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}]}}"#,
         ),
         (
+            "parse_query?query=-(1)",
+            r#"{"status":"success","data":{"expr":{"expr":{"type":"numberLiteral","val":"1"},"type":"parenExpr"},"op":"-","type":"unaryExpr"}}"#,
+        ),
+        (
             "format_query?query=sum(m)by(a)",
             r#"{"status":"success","data":"sum by (a) (m)"}"#,
         ),
@@ -640,6 +644,12 @@ async fn refuses() {
             400,
             "bad_data",
             "exceeded maximum resolution of 11,000 points per timeseries",
+        ),
+        (
+            "parse_query?query=m{",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": 1:3: parse error: ",
         ),
         (
             "query_exemplars?query=m{",

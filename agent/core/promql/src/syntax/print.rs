@@ -46,7 +46,9 @@ impl Display for Expr {
 
 impl Display for NumberLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.is_duration {
+        if self.is_duration && self.value == 0.0 && self.value.is_sign_negative() {
+            f.write_str("-0s")
+        } else if self.is_duration {
             // By way of nanoseconds, whose rounding shows for some values.
             write_duration_ms(f, (self.value * 1e9) as i64 / 1_000_000)
         } else {

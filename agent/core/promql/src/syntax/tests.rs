@@ -141,6 +141,9 @@ fn good_expressions_and_how_they_are_printed() {
         ("5m", "5m"),
         ("-90s", "-1m30s"),
         ("1h30m", "1h30m"),
+        // Found by the fuzzer: the sign of nothing counts, and a sign before a power is the power's.
+        ("-0m", "-0s"),
+        ("Inf ^ a", "Inf ^ a"),
         (r#""a\"b\n\u00e9\x41""#, r#""a\"b\néA""#),
         (r#"'it\'s "x"'"#, r#""it's \"x\"""#),
         (r#"`raw\n`"#, r#""raw\\n""#),
