@@ -37,6 +37,9 @@ use crate::{announce, forward, machine};
 
 /// How often the store drops old samples and rewrites its log where that is due.
 const MAINTENANCE: Duration = Duration::from_secs(60);
+/// Answers that are made at a time. Each takes one of the 512 blocking threads of the runtime, which
+/// rules and scrapes need as well.
+const CONCURRENT_ANSWERS: usize = 128;
 /// Places for rules in the list of running queries, besides those of the API.
 const RULE_QUERY_SLOTS: usize = 32;
 /// Requests by HTTP that may wait for the main loop; whoever asks waits for a place.
@@ -489,5 +492,6 @@ fn web_options(flags: &Flags) -> narthex_web::Options {
         enable_admin_api: flags.enable_admin_api,
         query_timeout: Duration::from_millis(flags.query_timeout_ms),
         query_concurrency: flags.query_concurrency,
+        answer_concurrency: CONCURRENT_ANSWERS,
     }
 }

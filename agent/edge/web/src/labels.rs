@@ -114,7 +114,7 @@ where
             })
         }))
     };
-    stream_success(coding, make).await
+    stream_success(&shared.answer_places, coding, make).await
 }
 
 fn write_text(out: &mut Vec<u8>, text: &Arc<str>) {

@@ -82,6 +82,7 @@ pub(crate) async fn tree(
     params: Params,
 ) -> ApiResult {
     let (_, expr) = parse(&params, &shared.parts.parser)?;
+    let places = shared.answer_places.clone();
     let make = move || {
         let json = syntax::to_json(&expr);
         Ok((Remarks::default(), move |out: &mut Out| {
@@ -89,7 +90,7 @@ pub(crate) async fn tree(
             Ok(())
         }))
     };
-    stream_success(coding, make).await
+    stream_success(&places, coding, make).await
 }
 
 /// The exemplars of the series that the expression's selectors name.
@@ -112,13 +113,14 @@ pub(crate) async fn exemplars(
     if sets.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let places = shared.answer_places.clone();
     let make = move || {
         let found = shared.parts.exemplars.exemplars(&sets, start_ms, end_ms)?;
         Ok((Remarks::default(), move |out: &mut Out| {
             write_list(out, found, write_exemplars)
         }))
     };
-    stream_success(coding, make).await
+    stream_success(&places, coding, make).await
 }
 
 fn write_exemplars(out: &mut Out, series: SeriesExemplars) -> Result<(), Stop> {

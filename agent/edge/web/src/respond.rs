@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::coding::Coding;
 use crate::json::write_string;
-use crate::stream::{Out, Stop, stream};
+use crate::stream::{Out, Places, Stop, stream};
 
 /// How many warnings and infos are told; one more entry says how many there were besides.
 const ANNOTATIONS_MAX: usize = 10;
@@ -160,6 +160,7 @@ struct Envelope<'a, T> {
 /// Streams data that may be large in the envelope. `make` runs on a blocking thread: it finds the
 /// data with what is to be said beside it, and gives what will write it.
 pub(crate) async fn stream_success<W>(
+    places: &Places,
     coding: Coding,
     make: impl FnOnce() -> Result<(Remarks, W), ApiError> + Send + 'static,
 ) -> ApiResult
@@ -167,7 +168,7 @@ where
     W: FnOnce(&mut Out) -> Result<(), Stop>,
 {
     let content_type = HeaderValue::from_static(JSON);
-    stream(content_type, coding, |out| {
+    stream(places, content_type, coding, |out| {
         let (remarks, write_data) = make()?;
         out.push_str("{\"status\":\"success\",\"data\":");
         write_data(out)?;

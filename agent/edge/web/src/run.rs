@@ -102,7 +102,7 @@ pub(crate) async fn answer(
         running,
         place,
     };
-    let answered = stream_success(coding, move || {
+    let answered = stream_success(&shared.answer_places, coding, move || {
         let (remarks, written) = evaluation.run()?;
         Ok((remarks, move |out: &mut Out| written.write(out)))
     });

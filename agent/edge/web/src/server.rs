@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::backend::Parts;
 use crate::coding::{COMPRESS_BYTES_MIN, Coding};
 use crate::metrics::Metrics;
+use crate::stream::Places;
 use crate::{
     admin, alertmanager, extensions, federate, labels, lifecycle, query, rules, status, targets,
 };
@@ -37,6 +38,8 @@ pub struct Options {
     pub query_timeout: Duration,
     /// Queries that run at a time; others wait. Rules are not counted.
     pub query_concurrency: usize,
+    /// Answers that are made at a time, a blocking thread each.
+    pub answer_concurrency: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) options: Options,
     pub(crate) query_slots: Arc<Semaphore>,
+    pub(crate) answer_places: Places,
     pub(crate) metrics: Metrics,
 }
 
@@ -173,7 +177,9 @@ pub async fn serve(
 ) -> Result<(), WebError> {
     let metrics = Metrics::new(&parts.registry)?;
     let query_slots = Arc::new(Semaphore::new(options.query_concurrency.max(1)));
+    let answer_places = Places::new(options.answer_concurrency);
     let router = router(Arc::new(Shared {
+        answer_places,
         parts,
         options,
         query_slots,

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_core::Stream;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::coding::{COMPRESS_BYTES_MIN, Coding, Encoder};
 use crate::respond::{ApiError, ApiResult, ErrorKind};
@@ -28,6 +29,22 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 2;
 /// A client that takes nothing for so long is given up.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// How many answers are made at a time. Rules and scrapes need blocking threads too, and slow readers
+/// must not take them all; requests beyond this wait.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(crate) fn new(count: usize) -> Self {
+        Places(Arc::new(Semaphore::new(count.max(1))))
+    }
+
+    /// None only if the places were closed, which nobody does.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().acquire_owned().await.ok()
+    }
+}
 
 /// Why nothing more is written.
 #[derive(Debug)]
@@ -74,10 +91,12 @@ enum Piece {
 
 /// Makes an answer on a blocking thread; gives it as soon as its first piece is there.
 pub(crate) async fn stream(
+    places: &Places,
     content_type: HeaderValue,
     coding: Coding,
     make: impl FnOnce(&mut Out) -> Result<(), Stop> + Send + 'static,
 ) -> ApiResult {
+    let place = places.take().await;
     let (answer, answered) = oneshot::channel();
     let waiting = Waiting {
         answer,
@@ -93,6 +112,7 @@ pub(crate) async fn stream(
         };
         let made = make(&mut out);
         out.end(made);
+        drop(place);
     });
     match answered.await {
         Ok(answer) => answer,

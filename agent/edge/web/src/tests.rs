@@ -355,6 +355,7 @@ fn options() -> Options {
         enable_admin_api: false,
         query_timeout: Duration::from_secs(60),
         query_concurrency: 4,
+        answer_concurrency: 16,
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn federate(
     let store = shared.parts.store.clone();
     let added = added_labels(&shared.parts.agent.external_labels());
     let content_type = accepted.content_type();
-    let answered = stream(content_type, coding, move |out| {
+    let answered = stream(&shared.answer_places, content_type, coding, move |out| {
         let start_ms = now_ms.saturating_sub(lookback_ms);
         let newest = newest_samples(&*store, &sets, start_ms, now_ms, &cancel)?;
         write(out, &newest, &added, accepted)

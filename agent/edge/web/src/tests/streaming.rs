@@ -84,6 +84,84 @@ async fn small_answers_tell_their_length() {
     assert_eq!(head.matches("vary: accept-encoding").count(), 1, "{head}");
 }
 
+/// An answer of which only the first bytes were read.
+async fn begun(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let ask = format!("GET /api/v1/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn slow_readers_do_not_take_all_threads() {
+    let server = start_changed(|parts, options| {
+        parts.store = wide_store(40_000);
+        options.answer_concurrency = 2;
+    })
+    .await;
+    let first = begun(&server, "series?match[]=wide").await;
+    let _second = begun(&server, "series?match[]=wide").await;
+    let third = get(&server, "/api/v1/query?query=1");
+    tokio::pin!(third);
+    let wait = Duration::from_millis(200);
+    assert!(tokio::time::timeout(wait, &mut third).await.is_err());
+    drop(first);
+    assert_eq!(third.await.0, 200);
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// `cargo test --release -- --ignored memory --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn memory_of_a_large_answer() {
+    let server = start_changed(|parts, _| parts.store = wide_store(450)).await;
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    for coding in ["identity", "gzip"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let path = "query_range?query=wide%2Btime()%2F7&start=0&end=10999&step=1&lookback_delta=4h";
+        let ask = format!(
+            "GET /api/v1/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             accept-encoding: {coding}\r\n\r\n"
+        );
+        let before = resident_bytes();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let (mut read, mut at_first, mut peak) = (0, 0, 0);
+        loop {
+            let count = stream.read(&mut buffer).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            if read == 0 {
+                at_first = resident_bytes();
+            }
+            read += count;
+            peak = peak.max(resident_bytes());
+        }
+        eprintln!(
+            "{coding}: {:.1} MiB sent; resident {:.1} MiB before, {:.1} with the result evaluated, \
+             {:.1} at most while it was sent",
+            mib(read),
+            mib(before),
+            mib(at_first),
+            mib(peak)
+        );
+    }
+}
+
 /// A client that reads nothing holds neither the server's memory nor a place for queries.
 #[tokio::test]
 async fn who_does_not_read_holds_no_place() {
@@ -94,14 +172,7 @@ async fn who_does_not_read_holds_no_place() {
     .await;
     let mut silent = Vec::new();
     for _ in 0..3 {
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let ask = "GET /api/v1/query?query=wide&time=0 HTTP/1.1\r\nhost: x\r\n\r\n";
-        stream.write_all(ask.as_bytes()).await.unwrap();
-        // The answer has begun.
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
-        silent.push(stream);
+        silent.push(begun(&server, "query?query=wide&time=0").await);
     }
     let (status, _) = get(&server, "/api/v1/query?query=1").await;
     assert_eq!(status, 200);
