@@ -106,7 +106,10 @@ impl Head {
     /// Label sets of the series that meet the query, sorted.
     pub fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, StorageError> {
         let catalogue = self.catalogue();
-        let ids = self.matching_in_range(&catalogue, query)?;
+        let mut ids = self.matching_in_range(&catalogue, query)?;
+        if query.limit > 0 {
+            ids.truncate(query.limit);
+        }
         let mut labels = Vec::with_capacity(ids.len());
         for (count, id) in ids.into_iter().enumerate() {
             if count % 4096 == 0 && query.cancel.reason().is_some() {

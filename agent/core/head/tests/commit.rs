@@ -457,6 +457,7 @@ fn labels_are_found_by_range() {
         matcher_sets: &[],
         start_ms,
         end_ms,
+        limit: 0,
         cancel: Default::default(),
     };
     let texts = |names: Vec<Arc<str>>| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
@@ -471,4 +472,11 @@ fn labels_are_found_by_range() {
     );
     assert_eq!(head.series(&query(0, 10)).unwrap(), [early]);
     assert!(head.series(&query(10, 0)).unwrap().is_empty());
+    for (limit, expected) in [(0, 2), (1, 1), (2, 2), (9, 2)] {
+        let limited = LabelQuery {
+            limit,
+            ..query(0, 500)
+        };
+        assert_eq!(head.series(&limited).unwrap().len(), expected);
+    }
 }

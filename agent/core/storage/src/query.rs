@@ -29,6 +29,9 @@ pub struct LabelQuery<'a> {
     pub matcher_sets: &'a [Vec<Matcher>],
     pub start_ms: i64,
     pub end_ms: i64,
+    /// Nobody looks at more series or texts than this; 0 is no limit. A store may give fewer then
+    /// than there are, but not fewer than the limit, and which ones it gives is its own affair.
+    pub limit: usize,
     pub cancel: CancelToken,
 }
 

@@ -99,6 +99,11 @@ where
             matcher_sets: &look_up.sets,
             start_ms: look_up.start_ms,
             end_ms: look_up.end_ms,
+            // One more shows that there are more.
+            limit: match look_up.limit {
+                0 => 0,
+                limit => limit.saturating_add(1),
+            },
             cancel,
         };
         let mut found = find(&*store, &query)?;

@@ -139,6 +139,7 @@ pub(crate) fn label_query(sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> 
         matcher_sets: sets,
         start_ms,
         end_ms,
+        limit: 0,
         cancel: CancelToken::default(),
     }
 }

@@ -151,6 +151,7 @@ pub(super) fn everything(matcher_sets: &[Vec<Matcher>]) -> LabelQuery<'_> {
         matcher_sets,
         start_ms: i64::MIN,
         end_ms: i64::MAX,
+        limit: 0,
         cancel: CancelToken::default(),
     }
 }
