@@ -5,6 +5,6 @@ pub mod syntax;
 pub mod testlang;
 
 pub use engine::{
-    Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryOutput, QueryStats,
-    QueryValue, RangeParams, Sequential, VectorSample, Workers,
+    Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryMemory, QueryOutput,
+    QueryStats, QueryValue, RangeParams, Sequential, VectorSample, Workers,
 };

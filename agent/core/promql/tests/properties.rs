@@ -18,7 +18,8 @@ use std::sync::Arc;
 use narthex_model::{Histogram, Labels, SampleValue};
 use narthex_promql::syntax::ParserOptions;
 use narthex_promql::{
-    Engine, EngineOptions, QueryContext, QueryError, QueryValue, RangeParams, Workers, syntax,
+    Engine, EngineOptions, QueryContext, QueryError, QueryMemory, QueryValue, RangeParams, Workers,
+    syntax,
 };
 use narthex_storage::memory::MemoryStore;
 
@@ -199,6 +200,38 @@ fn the_sample_limit_holds() {
             Err(error) => assert_eq!(error, QueryError::TooManySamples, "seed {seed}: {text}"),
         }
     }
+}
+
+/// Whatever a query asks for, it gets its result or a refusal that says why, and gives all back.
+#[test]
+fn the_memory_limits_hold() {
+    let mut refused = 0;
+    for seed in seeds(300) {
+        let mut random = Random::new(seed);
+        let store = generate::store(&mut random);
+        let text = generate::expression(&mut random);
+        let plain = Engine::new(EngineOptions::default());
+        let Ok(expected) = range(&plain, &store, &text) else {
+            continue;
+        };
+        let memory = Arc::new(QueryMemory::new(random.below(16_000), 8_000, 2_000));
+        let limited = plain.with_memory(memory.clone());
+        let of_query = range(&limited, &store, &text);
+        let of_rule = range(&limited.for_rules(), &store, &text);
+        assert!(of_query.is_err() || of_rule.is_ok(), "seed {seed}: {text}");
+        for got in [of_query, of_rule] {
+            match got {
+                Ok(got) => assert_eq!(got, expected, "seed {seed}: {text}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains("bytes in memory"), "seed {seed}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!(memory.held_bytes(), 0, "seed {seed}: {text}");
+    }
+    assert!(std::env::var("PROMQL_SEED").is_ok() || refused > 50);
 }
 
 /// As many threads as there are tasks, the last task first.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::QueryError;
+use super::memory::{Holder, QueryMemory, SAMPLE_BYTES, SERIES_BYTES};
 use super::output::QueryStats;
 
 #[derive(Debug)]
@@ -16,11 +17,27 @@ pub(super) struct Budget {
     peak: AtomicU64,
     read: AtomicU64,
     queryable: AtomicU64,
+    memory: Arc<QueryMemory>,
+    holder: Holder,
+    held_bytes: AtomicU64,
 }
 
 impl Budget {
+    /// With as many bytes as there are.
+    #[cfg(test)]
     pub(super) fn new(max_samples: u64) -> Arc<Self> {
+        Budget::within(
+            max_samples,
+            Arc::new(QueryMemory::unlimited()),
+            Holder::Query,
+        )
+    }
+
+    pub(super) fn within(max_samples: u64, memory: Arc<QueryMemory>, holder: Holder) -> Arc<Self> {
         Arc::new(Budget {
+            memory,
+            holder,
+            held_bytes: AtomicU64::new(0),
             max_samples,
             held: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -41,6 +58,25 @@ impl Budget {
         };
         charge.resize(samples)?;
         Ok(charge)
+    }
+
+    /// Room for so many series, which count as no samples.
+    pub(super) fn charge_series(
+        self: &Arc<Self>,
+        series: usize,
+    ) -> Result<SeriesCharge, QueryError> {
+        let bytes = SERIES_BYTES.saturating_mul(series as u64);
+        self.memory.take(self.holder, &self.held_bytes, bytes)?;
+        Ok(SeriesCharge {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if bytes > 0 {
+            self.memory.give_back(self.holder, &self.held_bytes, bytes);
+        }
     }
 
     /// The error if nothing of that size could ever be held.
@@ -85,9 +121,9 @@ impl Charge {
     pub(super) fn resize(&mut self, samples: usize) -> Result<(), QueryError> {
         let samples = samples as u64;
         if samples <= self.samples {
-            self.budget
-                .held
-                .fetch_sub(self.samples - samples, Ordering::Relaxed);
+            let less = self.samples - samples;
+            self.budget.held.fetch_sub(less, Ordering::Relaxed);
+            self.budget.give_back(less * SAMPLE_BYTES);
             self.samples = samples;
             return Ok(());
         }
@@ -96,6 +132,13 @@ impl Charge {
         if more > self.budget.max_samples {
             return Err(QueryError::TooManySamples);
         }
+        let bytes = more
+            .checked_mul(SAMPLE_BYTES)
+            .ok_or(QueryError::TooManySamples)?;
+        let budget = &self.budget;
+        budget
+            .memory
+            .take(budget.holder, &budget.held_bytes, bytes)?;
         let held = self.budget.held.fetch_add(more, Ordering::Relaxed) + more;
         self.samples = samples;
         if held > self.budget.max_samples {
@@ -109,6 +152,20 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.samples, Ordering::Relaxed);
+        self.budget.give_back(self.samples * SAMPLE_BYTES);
+    }
+}
+
+/// Series that are accounted for as long as this lives.
+#[derive(Debug)]
+pub(super) struct SeriesCharge {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for SeriesCharge {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
     }
 }
 

@@ -32,6 +32,7 @@ mod evaluate;
 mod functions;
 mod invariant;
 mod kahan;
+mod memory;
 mod merge;
 mod operator;
 mod output;
@@ -49,10 +50,12 @@ mod steps;
 mod workers;
 
 pub use error::QueryError;
+pub use memory::QueryMemory;
 pub use output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, VectorSample};
 pub use workers::{Sequential, Workers};
 
 use budget::Budget;
+use memory::Holder;
 use query::{Query, QueryTimes};
 use steps::Steps;
 
@@ -110,6 +113,8 @@ pub struct RangeParams {
 pub struct Engine {
     options: EngineOptions,
     workers: Arc<dyn Workers>,
+    memory: Arc<QueryMemory>,
+    holder: Holder,
 }
 
 impl Default for Engine {
@@ -123,12 +128,27 @@ impl Engine {
         Engine {
             options,
             workers: Arc::new(Sequential),
+            memory: Arc::new(QueryMemory::unlimited()),
+            holder: Holder::Query,
         }
     }
 
     /// Reads the series of a query on these. Results are the same to the last digit.
     pub fn with_workers(self, workers: Arc<dyn Workers>) -> Self {
         Engine { workers, ..self }
+    }
+
+    /// Takes memory out of this account, which other engines may share.
+    pub fn with_memory(self, memory: Arc<QueryMemory>) -> Self {
+        Engine { memory, ..self }
+    }
+
+    /// The same for rules: they may use the share of the memory that is kept for them.
+    pub fn for_rules(&self) -> Self {
+        Engine {
+            holder: Holder::Rule,
+            ..self.clone()
+        }
     }
 
     pub fn options(&self) -> &EngineOptions {
@@ -192,7 +212,7 @@ impl Engine {
             use_start_timestamps: options.use_start_timestamps,
             type_and_unit_labels: options.type_and_unit_labels,
             times,
-            budget: Budget::new(options.max_samples),
+            budget: Budget::within(options.max_samples, self.memory.clone(), self.holder),
             annotations: Mutex::default(),
             workers: &*self.workers,
         }

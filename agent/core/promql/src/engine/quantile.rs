@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// Relative differences between buckets below this come from floating point, not from data.
 const SMALL_DELTA: f64 = 1e-12;
 
-/// The quantile by linear interpolation between neighbours. Sorts `values`, NaN first.
+/// The quantile by linear interpolation between neighbours, NaN before all else. Moves `values`
+/// about.
 pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
         return f64::NAN;
@@ -13,16 +14,15 @@ pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if let Some(beyond) = beyond_bounds(q) {
         return beyond;
     }
-    values.sort_by(|a, b| nan_first(*a, *b));
     let last = values.len() - 1;
     let rank = q * last as f64;
     let lower = (rank.floor() as usize).min(last);
-    let upper = (lower + 1).min(last);
     let weight = rank - rank.floor();
-    match (values.get(lower), values.get(upper)) {
-        (Some(lower), Some(upper)) => lower * (1.0 - weight) + upper * weight,
-        _ => f64::NAN,
-    }
+    // Only two of them have to be found, which takes less than sorting all.
+    let (_, lower, above) = values.select_nth_unstable_by(lower, |a, b| nan_first(*a, *b));
+    let upper = above.iter().min_by(|a, b| nan_first(**a, **b));
+    let upper = upper.unwrap_or(lower);
+    *lower * (1.0 - weight) + upper * weight
 }
 
 /// Ascending, NaN before everything.

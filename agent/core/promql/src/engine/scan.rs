@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use narthex_storage::Series;
 
+use super::budget::SeriesCharge;
 use super::column::Column;
 use super::error::QueryError;
 use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
@@ -48,11 +49,12 @@ pub(super) fn scan<'q, R: Read + 'q>(
     stored: Vec<Box<dyn Series>>,
     infos: Vec<SeriesInfo>,
     reader: R,
-) -> Vector<'q> {
+) -> Result<Vector<'q>, QueryError> {
     // A share of what the query may hold at all, so that it does not fail for being read ahead.
     let values = VALUES_AHEAD.min(query.budget.max_samples() / 16);
     let largest = values / (steps.count.max(1) as u64);
-    Box::new(Scan {
+    Ok(Box::new(Scan {
+        _held: query.budget.charge_series(stored.len())?,
         query,
         infos,
         stored: stored.into_iter(),
@@ -61,7 +63,7 @@ pub(super) fn scan<'q, R: Read + 'q>(
         ahead: VecDeque::new(),
         batch: FIRST_BATCH,
         largest: usize::try_from(largest).map_or(LARGEST_BATCH, |n| n.clamp(1, LARGEST_BATCH)),
-    })
+    }))
 }
 
 struct Scan<'q, R: Read> {
@@ -75,6 +77,7 @@ struct Scan<'q, R: Read> {
     /// How many are read ahead the next time.
     batch: usize,
     largest: usize,
+    _held: SeriesCharge,
 }
 
 impl<R: Read> VectorOperator for Scan<'_, R> {

@@ -50,7 +50,7 @@ pub(super) fn instant_selector<'q>(
         give,
         wanted,
     };
-    Ok(scan(query, steps, stored, infos, selector))
+    scan(query, steps, stored, infos, selector)
 }
 
 /// The series with samples after `after_ms`, up to `last_ms`.

@@ -291,7 +291,7 @@ pub(super) fn range_call<'q>(
             annotates: function.annotates(),
             make,
         };
-        return Ok(Some(scan(query, steps, stored.series, series, read)));
+        return scan(query, steps, stored.series, series, read).map(Some);
     }
     Ok(Some(Box::new(RangeCall {
         sliding,
