@@ -1,9 +1,10 @@
-//! `prometheus_engine_*`.
+//! `prometheus_engine_*`. The histogram of durations is left out, as promtool finds fault with its
+//! name; the summary tells the same.
 
 use std::time::Duration;
 
 use narthex_telemetry::SummaryVec;
-use prometheus::{Error, HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry};
+use prometheus::{Error, IntCounter, IntGauge, Registry};
 
 pub(crate) struct Metrics {
     pub(crate) queries: IntGauge,
@@ -12,7 +13,6 @@ pub(crate) struct Metrics {
     pub(crate) samples: IntCounter,
     pub(crate) samples_read: IntCounter,
     durations: SummaryVec,
-    duration_histogram: HistogramVec,
 }
 
 /// A part of a query's time.
@@ -47,57 +47,42 @@ impl Metrics {
         };
         let concurrent = gauge(
             "prometheus_engine_queries_concurrent_max",
-            "The max number of concurrent queries.",
+            "How many queries may run at a time.",
         )?;
         concurrent.set(i64::try_from(concurrent_max).unwrap_or(i64::MAX));
-        let duration_histogram = HistogramVec::new(
-            HistogramOpts::new(
-                "prometheus_engine_query_duration_histogram_seconds",
-                "The duration of various parts of PromQL query execution.",
-            )
-            .buckets(vec![0.01, 0.1, 1.0, 10.0]),
-            &["slice"],
-        )?;
-        registry.register(Box::new(duration_histogram.clone()))?;
         Ok(Metrics {
             queries: gauge(
                 "prometheus_engine_queries",
-                "The current number of queries being executed or waiting.",
+                "Queries that run or wait to run.",
             )?,
             log_enabled: gauge(
                 "prometheus_engine_query_log_enabled",
-                "State of the query log.",
+                "Whether queries are written to a log: 1 or 0.",
             )?,
             log_failures: counter(
                 "prometheus_engine_query_log_failures_total",
-                "The number of query log failures.",
+                "Queries that could not be written to the query log.",
             )?,
             samples: counter(
                 "prometheus_engine_query_samples_total",
-                "The total number of samples loaded by all queries (full window per step for \
-                 range-vector).",
+                "Samples that steps looked at, those of a window again at each step.",
             )?,
             samples_read: counter(
                 "prometheus_engine_query_samples_read_total",
-                "The total number of samples read by all queries (only new points per step for \
-                 range-vector).",
+                "Samples that were read, those of a window once.",
             )?,
             durations: SummaryVec::register(
                 registry,
                 "prometheus_engine_query_duration_seconds",
-                "Query timings",
+                "How long parts of queries took.",
                 "slice",
                 &[0.5, 0.9, 0.99],
             )?,
-            duration_histogram,
         })
     }
 
     pub(crate) fn observe(&self, slice: Slice, duration: Duration) {
         let seconds = duration.as_secs_f64();
         self.durations.observe(slice.name(), seconds);
-        self.duration_histogram
-            .with_label_values(&[slice.name()])
-            .observe(seconds);
     }
 }
