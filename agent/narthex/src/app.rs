@@ -29,6 +29,7 @@ use crate::api::extensions::ExtensionsView;
 use crate::api::rules::RulesView;
 use crate::api::scraping::ScrapingView;
 use crate::cli::Flags;
+use crate::lending::Lending;
 use crate::metrics::Metrics;
 use crate::parts::{Parts, State, Status};
 use crate::reload::{self, Source};
@@ -409,6 +410,7 @@ async fn make_parts(
         registry,
     )?;
     ruler.tell_queries(queries.clone());
+    let lending = Lending::of_machine();
     let parts = Parts {
         store,
         scrape,
@@ -419,8 +421,9 @@ async fn make_parts(
         ruler: Arc::new(ruler),
         notify,
         queries,
+        lending: lending.clone(),
         state: State::new(
-            reload::engine(flags, config),
+            reload::engine(flags, config, &lending),
             Status {
                 yaml: loaded.yaml.clone(),
                 external_labels: config.global.external_labels.clone(),

@@ -5,6 +5,7 @@ mod api;
 mod app;
 mod cli;
 mod forward;
+mod lending;
 mod logging;
 mod machine;
 mod metrics;

@@ -9,6 +9,7 @@ use narthex_query_log::Queries;
 use narthex_script_host::ScriptHost;
 use narthex_tsdb::Db;
 
+use crate::lending::Lending;
 use crate::reload::Retention;
 
 pub(crate) struct Parts {
@@ -24,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) notify: narthex_notify::Handle,
     /// Every query is told to it.
     pub(crate) queries: Arc<Queries>,
+    /// What queries may use.
+    pub(crate) lending: Lending,
     pub(crate) state: State,
 }
 

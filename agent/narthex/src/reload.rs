@@ -16,6 +16,7 @@ use narthex_query_log::Queries;
 use narthex_tsdb::Db;
 
 use crate::cli::Flags;
+use crate::lending::Lending;
 use crate::machine;
 use crate::metrics::Metrics;
 use crate::parts::{Parts, Status};
@@ -145,9 +146,9 @@ pub(crate) fn parser_options(flags: &Flags) -> ParserOptions {
     }
 }
 
-pub(crate) fn engine(flags: &Flags, config: &PrometheusConfig) -> Arc<Engine> {
+pub(crate) fn engine(flags: &Flags, config: &PrometheusConfig, lending: &Lending) -> Arc<Engine> {
     let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    Arc::new(Engine::new(EngineOptions {
+    Arc::new(lending.engine(EngineOptions {
         lookback_delta_ms: ms(flags.query_lookback_ms),
         max_samples: flags.query_samples,
         default_subquery_step_ms: ms(config.global.evaluation_interval_ms),
@@ -273,7 +274,9 @@ pub(crate) async fn apply(
     parts.scrape.apply_config(config.scrape.clone())?;
     parts.notify.apply(notify_config(loaded))?;
     apply_storage(flags, config, &parts.store);
-    parts.state.set_engine(engine(flags, config));
+    parts
+        .state
+        .set_engine(engine(flags, config, &parts.lending));
     parts.notify.set_labelling(narthex_notify::Labelling {
         external_labels: config.global.external_labels.clone(),
         relabel: config.alerting.relabel.clone(),
@@ -295,7 +298,7 @@ fn ruler_settings(
     parts: &Parts,
 ) -> narthex_ruler::Settings {
     narthex_ruler::Settings {
-        engine: parts.state.engine(),
+        engine: Arc::new(parts.state.engine().for_rules()),
         parser: parser_options(flags),
         environment: narthex_ruler::Environment {
             external_labels: loaded.prometheus.global.external_labels.clone(),
