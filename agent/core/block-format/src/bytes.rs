@@ -36,6 +36,22 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// What follows the magic number that a file begins with.
+    pub(crate) fn after_magic(bytes: &'a [u8], part: Part, magic: u32) -> Result<Self, ReadError> {
+        if bytes.is_empty() {
+            return Err(ReadError::Empty(part));
+        }
+        let mut cursor = Cursor::new(bytes, 0, bytes.len(), part)?;
+        match cursor.u32()? {
+            found if found == magic => Ok(cursor),
+            found => Err(ReadError::WrongMagic {
+                part,
+                found,
+                expected: magic,
+            }),
+        }
+    }
+
     /// The body of a section: u32 length, body, CRC of the body.
     pub(crate) fn section(bytes: &'a [u8], offset: u64, part: Part) -> Result<Self, ReadError> {
         let out_of_bounds = ReadError::OutOfBounds { part, offset };

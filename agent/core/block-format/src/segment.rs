@@ -45,18 +45,7 @@ pub struct Chunk<'a> {
 /// Whether the bytes are a segment that can be read.
 pub fn check_header(segment: &[u8]) -> Result<(), ReadError> {
     let part = Part::SegmentHeader;
-    if segment.is_empty() {
-        return Err(ReadError::Empty(part));
-    }
-    let mut cursor = Cursor::new(segment, 0, segment.len(), part)?;
-    let found = cursor.u32()?;
-    if found != MAGIC {
-        return Err(ReadError::WrongMagic {
-            part,
-            found,
-            expected: MAGIC,
-        });
-    }
+    let mut cursor = Cursor::after_magic(segment, part, MAGIC)?;
     let found = cursor.u8()?;
     if found != VERSION {
         return Err(ReadError::UnknownVersion {

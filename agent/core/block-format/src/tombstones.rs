@@ -149,18 +149,7 @@ impl Tombstones {
 /// Checks header and CRC and gives what is between.
 fn checked_entries(bytes: &[u8]) -> Result<Cursor<'_>, ReadError> {
     let part = Part::TombstonesHeader;
-    if bytes.is_empty() {
-        return Err(ReadError::Empty(part));
-    }
-    let mut header = Cursor::new(bytes, 0, bytes.len(), part)?;
-    let found = header.u32()?;
-    if found != MAGIC {
-        return Err(ReadError::WrongMagic {
-            part,
-            found,
-            expected: MAGIC,
-        });
-    }
+    let mut header = Cursor::after_magic(bytes, part, MAGIC)?;
     let found = header.u8()?;
     if found != VERSION {
         return Err(ReadError::UnknownVersion {

@@ -135,18 +135,7 @@ impl IndexLayout {
 
 fn header_version(bytes: &[u8]) -> Result<IndexVersion, ReadError> {
     let part = Part::IndexHeader;
-    if bytes.is_empty() {
-        return Err(ReadError::Empty(part));
-    }
-    let mut cursor = Cursor::new(bytes, 0, bytes.len(), part)?;
-    let found = cursor.u32()?;
-    if found != MAGIC {
-        return Err(ReadError::WrongMagic {
-            part,
-            found,
-            expected: MAGIC,
-        });
-    }
+    let mut cursor = Cursor::after_magic(bytes, part, MAGIC)?;
     match cursor.u8()? {
         1 => Ok(IndexVersion::V1),
         2 | NEWEST_VERSION => Ok(IndexVersion::V2),
