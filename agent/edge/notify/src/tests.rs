@@ -129,6 +129,19 @@ async fn eventually(holds: impl Fn() -> bool) {
     }
 }
 
+async fn counted(registry: &Registry, name: &str, expected: f64) {
+    counted_at(registry, name, &[], expected).await;
+}
+
+/// Waits for a count: it is noted a moment after the server has answered.
+async fn counted_at(registry: &Registry, name: &str, labels: &[(&str, &str)], expected: f64) {
+    let started = Instant::now();
+    while metric(registry, name, labels) != expected && started.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(metric(registry, name, labels), expected, "{name}{labels:?}");
+}
+
 fn webhook(url: &str) -> WebhookConfig {
     WebhookConfig {
         send_resolved: true,
