@@ -5,6 +5,7 @@ pub mod syntax;
 pub mod testlang;
 
 pub use engine::{
-    Engine, EngineOptions, MatrixSeries, QueryContext, QueryError, QueryMemory, QueryOutput,
-    QueryStats, QueryValue, RangeParams, Sequential, VectorSample, Workers,
+    Clock, Engine, EngineOptions, EvaluationTimes, Explained, ExplainedNode, Explanation,
+    MatrixSeries, Measured, QueryContext, QueryError, QueryMemory, QueryOutput, QueryStats,
+    QueryValue, RangeParams, Sequential, Totals, VectorSample, Workers,
 };

@@ -29,6 +29,7 @@ mod column;
 mod durations;
 mod error;
 mod evaluate;
+mod explain;
 mod functions;
 mod invariant;
 mod kahan;
@@ -50,6 +51,9 @@ mod steps;
 mod workers;
 
 pub use error::QueryError;
+pub use explain::{
+    Clock, EvaluationTimes, Explained, ExplainedNode, Explanation, Measured, Totals,
+};
 pub use memory::QueryMemory;
 pub use output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, VectorSample};
 pub use workers::{Sequential, Workers};
