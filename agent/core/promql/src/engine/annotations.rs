@@ -270,6 +270,24 @@ impl Annotations {
         }
     }
 
+    /// Tells what was told elsewhere, as if it had arisen at each of several places: each of
+    /// `places` says where a span stands there.
+    pub(super) fn tell_again(&mut self, told: Annotations, places: &[impl Fn(Span) -> Span]) {
+        for (text, entry) in told.entries {
+            for place in places {
+                self.add(text.clone(), place(entry.span));
+                let Some(known) = self.entries.get_mut(&text) else {
+                    continue;
+                };
+                known.occurrences += entry.occurrences;
+                known.monotonicity = match (known.monotonicity, entry.monotonicity) {
+                    (Some(known), Some(more)) => Some(known.merged(&more)),
+                    (known, more) => known.or(more),
+                };
+            }
+        }
+    }
+
     /// Warnings and infos, each sorted. Without `query` no places are told.
     pub(super) fn into_texts(self, query: &str) -> (Vec<String>, Vec<String>) {
         let texts = self.entries.into_iter().map(|(text, entry)| {

@@ -1,14 +1,22 @@
 //! What a query may hold in memory, and the counts it tells about itself.
 //!
 //! Whoever holds samples holds a [`Charge`] for them; dropping it gives them back. Counting is
-//! atomic, so that parts of a query may one day run side by side.
+//! atomic, so that parts of a query may run side by side. Before a query is refused, what it holds
+//! only to save work is given up.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::error::QueryError;
 use super::memory::{Holder, QueryMemory, SAMPLE_BYTES, SERIES_BYTES};
 use super::output::QueryStats;
+
+/// What is held only to save work.
+pub(super) trait Spare: Send + Sync {
+    /// Gives it back, for good. Whether there was anything.
+    fn give_up(&self) -> bool;
+}
 
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -20,6 +28,23 @@ pub(super) struct Budget {
     memory: Arc<QueryMemory>,
     holder: Holder,
     held_bytes: AtomicU64,
+    spares: Spares,
+}
+
+/// Those that still live.
+#[derive(Default)]
+struct Spares(Mutex<Vec<Weak<dyn Spare>>>);
+
+impl fmt::Debug for Spares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spares")
+    }
+}
+
+impl Spares {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Spare>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Budget {
@@ -38,6 +63,7 @@ impl Budget {
             memory,
             holder,
             held_bytes: AtomicU64::new(0),
+            spares: Spares::default(),
             max_samples,
             held: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -66,11 +92,73 @@ impl Budget {
         series: usize,
     ) -> Result<SeriesCharge, QueryError> {
         let bytes = SERIES_BYTES.saturating_mul(series as u64);
-        self.memory.take(self.holder, &self.held_bytes, bytes)?;
+        self.or_without_spares(|| self.take_bytes(bytes))?;
         Ok(SeriesCharge {
             budget: self.clone(),
             bytes,
         })
+    }
+
+    /// Will be given up before the query is refused.
+    pub(super) fn add_spare(&self, spare: &Arc<dyn Spare>) {
+        self.spares.lock().push(Arc::downgrade(spare));
+    }
+
+    /// Once more if it fails, when all that can be given up was given up.
+    fn or_without_spares(
+        &self,
+        mut take: impl FnMut() -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        take().or_else(|error| match self.give_up_spares() {
+            true => take(),
+            false => Err(error),
+        })
+    }
+
+    fn give_up_spares(&self) -> bool {
+        let spares: Vec<_> = self
+            .spares
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let mut any = false;
+        for spare in spares {
+            any |= spare.give_up();
+        }
+        any
+    }
+
+    fn take_bytes(&self, bytes: u64) -> Result<(), QueryError> {
+        self.memory.take(self.holder, &self.held_bytes, bytes)
+    }
+
+    /// Samples and series.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    fn take_samples(&self, more: u64) -> Result<(), QueryError> {
+        // A single request beyond the limit is never added, so the sum can't overflow.
+        if more > self.max_samples {
+            return Err(QueryError::TooManySamples);
+        }
+        let bytes = more
+            .checked_mul(SAMPLE_BYTES)
+            .ok_or(QueryError::TooManySamples)?;
+        self.take_bytes(bytes)?;
+        let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
+        if held > self.max_samples {
+            self.give_back_samples(more);
+            return Err(QueryError::TooManySamples);
+        }
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn give_back_samples(&self, samples: u64) {
+        self.held.fetch_sub(samples, Ordering::Relaxed);
+        self.give_back(samples * SAMPLE_BYTES);
     }
 
     fn give_back(&self, bytes: u64) {
@@ -121,38 +209,33 @@ impl Charge {
     pub(super) fn resize(&mut self, samples: usize) -> Result<(), QueryError> {
         let samples = samples as u64;
         if samples <= self.samples {
-            let less = self.samples - samples;
-            self.budget.held.fetch_sub(less, Ordering::Relaxed);
-            self.budget.give_back(less * SAMPLE_BYTES);
-            self.samples = samples;
-            return Ok(());
+            self.budget.give_back_samples(self.samples - samples);
+        } else {
+            let more = samples - self.samples;
+            let budget = &self.budget;
+            budget.or_without_spares(|| budget.take_samples(more))?;
         }
-        let more = samples - self.samples;
-        // A single request beyond the limit is never added, so the sum can't overflow.
-        if more > self.budget.max_samples {
-            return Err(QueryError::TooManySamples);
-        }
-        let bytes = more
-            .checked_mul(SAMPLE_BYTES)
-            .ok_or(QueryError::TooManySamples)?;
-        let budget = &self.budget;
-        budget
-            .memory
-            .take(budget.holder, &budget.held_bytes, bytes)?;
-        let held = self.budget.held.fetch_add(more, Ordering::Relaxed) + more;
         self.samples = samples;
-        if held > self.budget.max_samples {
-            return Err(QueryError::TooManySamples);
-        }
-        self.budget.peak.fetch_max(held, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// As much once more, if there is room without giving anything up.
+    pub(super) fn spare_copy(&self) -> Option<Charge> {
+        self.budget.take_samples(self.samples).ok()?;
+        Some(Charge {
+            budget: self.budget.clone(),
+            samples: self.samples,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.samples.saturating_mul(SAMPLE_BYTES)
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.samples, Ordering::Relaxed);
-        self.budget.give_back(self.samples * SAMPLE_BYTES);
+        self.budget.give_back_samples(self.samples);
     }
 }
 

@@ -143,6 +143,20 @@ impl Column {
         self.values.len()
     }
 
+    /// The same once more, if there is room for it.
+    pub(super) fn spare_copy(&self) -> Option<Self> {
+        Some(Column {
+            charge: self.charge.spare_copy()?,
+            values: self.values.clone(),
+            floats: self.floats.clone(),
+            histograms: self.histograms.clone(),
+        })
+    }
+
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.charge.bytes()
+    }
+
     /// The float at a step.
     pub(super) fn get(&self, step: usize) -> Option<f64> {
         if self.floats.get(step) {

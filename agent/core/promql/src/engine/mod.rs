@@ -1,9 +1,10 @@
 //! The engine: evaluates a type-checked expression over a store.
 //!
-//! Evaluation goes series by series over all steps of the query. An expression becomes a tree of
-//! operators, each of which first knows the labels of its series and then gives
-//! their values one series at a time, so an aggregation over many series holds its groups and one
-//! input series. Range functions slide a window over the samples of one series.
+//! Evaluation goes series by series over all steps of the query. An expression becomes a [`plan`],
+//! in which parts that are the same are one, and the plan becomes operators, each of which first
+//! knows the labels of its series and then gives their values one series at a time, so an
+//! aggregation over many series holds its groups and one input series. Range functions slide a
+//! window over the samples of one series.
 //!
 //! Keeps true: results, errors and annotations are Prometheus's; what is missing is refused with
 //! [`QueryError::NotSupported`], never answered wrongly; memory is charged to the query's budget
@@ -23,28 +24,30 @@ mod aggregate;
 mod annotations;
 mod binary;
 mod budget;
+mod build;
 mod calendar;
-mod chain;
 mod column;
 mod durations;
 mod error;
-mod evaluate;
 mod explain;
 mod functions;
-mod invariant;
 mod kahan;
 mod memory;
 mod merge;
+mod meter;
 mod operator;
 mod output;
+mod plan;
 mod quantile;
 mod query;
 mod range;
-mod refuse;
+mod repeated;
 mod run;
 mod scalar;
 mod scan;
+mod selections;
 mod selector;
+mod shared;
 mod smoothed;
 mod statistics;
 mod steps;
@@ -60,7 +63,10 @@ pub use workers::{Sequential, Workers};
 
 use budget::Budget;
 use memory::Holder;
+use meter::Meter;
+use plan::{Plan, Setting};
 use query::{Query, QueryTimes};
+use selections::Selections;
 use steps::Steps;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +125,7 @@ pub struct Engine {
     workers: Arc<dyn Workers>,
     memory: Arc<QueryMemory>,
     holder: Holder,
+    optimise: bool,
 }
 
 impl Default for Engine {
@@ -134,6 +141,7 @@ impl Engine {
             workers: Arc::new(Sequential),
             memory: Arc::new(QueryMemory::unlimited()),
             holder: Holder::Query,
+            optimise: true,
         }
     }
 
@@ -159,6 +167,14 @@ impl Engine {
         &self.options
     }
 
+    /// Evaluates everything as often as it is written: slower, with the same results.
+    pub fn without_optimiser(self) -> Self {
+        Engine {
+            optimise: false,
+            ..self
+        }
+    }
+
     /// The value of `expr` at one time. Any type of expression will do.
     pub fn instant(
         &self,
@@ -167,15 +183,8 @@ impl Engine {
         time_ms: i64,
         context: &QueryContext,
     ) -> Result<QueryOutput, QueryError> {
-        let times = QueryTimes {
-            start_ms: time_ms,
-            end_ms: time_ms,
-            step_ms: 0,
-        };
-        let query = self.query(store, times, context);
-        refuse::check(expr, &query.times)?;
-        let value = run::instant(&query, expr);
-        run::finish(&query, &context.text, value)
+        let times = EvaluationTimes::Instant(time_ms);
+        self.evaluate(store, expr, times, context)
     }
 
     /// The values of `expr`, a scalar or an instant vector, at every step.
@@ -186,39 +195,105 @@ impl Engine {
         params: RangeParams,
         context: &QueryContext,
     ) -> Result<QueryOutput, QueryError> {
-        let times = QueryTimes {
-            start_ms: params.start_ms,
-            end_ms: params.end_ms,
-            step_ms: params.step_ms,
+        let times = EvaluationTimes::Range(params);
+        self.evaluate(store, expr, times, context)
+    }
+
+    /// How `expr` would be evaluated. Nothing is read.
+    pub fn plan(
+        &self,
+        expr: &Expr,
+        times: EvaluationTimes,
+        context: &QueryContext,
+    ) -> Result<Explanation, QueryError> {
+        let plan = self.plan_of(expr, times, context)?;
+        Ok(Explanation {
+            nodes: plan.explained(|_| None),
+            totals: None,
+        })
+    }
+
+    /// Evaluates `expr` and tells what each part of it cost.
+    pub fn explain(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        times: EvaluationTimes,
+        context: &QueryContext,
+        clock: &dyn Clock,
+    ) -> Result<Explained, QueryError> {
+        let plan = self.plan_of(expr, times, context)?;
+        let query = self.query(store, times, context, &plan);
+        let meter = Meter::new(clock, &query, plan.nodes.len());
+        let output = run::run(&query, &plan, times, &context.text, Some(&meter))?;
+        let measured = meter.measured(&plan);
+        Ok(Explained {
+            output,
+            explanation: Explanation {
+                nodes: plan.explained(|id| measured.get(id).copied()),
+                totals: Some(meter.totals()),
+            },
+        })
+    }
+
+    fn evaluate(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        times: EvaluationTimes,
+        context: &QueryContext,
+    ) -> Result<QueryOutput, QueryError> {
+        let plan = self.plan_of(expr, times, context)?;
+        let query = self.query(store, times, context, &plan);
+        run::run(&query, &plan, times, &context.text, None)
+    }
+
+    fn plan_of<'e>(
+        &self,
+        expr: &'e Expr,
+        times: EvaluationTimes,
+        context: &QueryContext,
+    ) -> Result<Plan<'e>, QueryError> {
+        let setting = Setting {
+            times: QueryTimes::of(times),
+            steps: match times {
+                EvaluationTimes::Instant(time_ms) => Steps::instant(time_ms),
+                EvaluationTimes::Range(range) => {
+                    Steps::range(range.start_ms, range.end_ms, range.step_ms)
+                }
+            },
+            lookback_ms: self.lookback_ms(context),
+            default_subquery_step_ms: self.options.default_subquery_step_ms,
+            optimise: self.optimise,
         };
-        let query = self.query(store, times, context);
-        refuse::check(expr, &query.times)?;
-        let steps = Steps::range(params.start_ms, params.end_ms, params.step_ms);
-        let value = run::range(&query, expr, steps);
-        run::finish(&query, &context.text, value)
+        Plan::new(expr, &setting)
+    }
+
+    fn lookback_ms(&self, context: &QueryContext) -> i64 {
+        let own = context.lookback_delta_ms;
+        own.unwrap_or(self.options.lookback_delta_ms)
     }
 
     fn query<'q>(
         &'q self,
         store: &'q dyn Queryable,
-        times: QueryTimes,
+        times: EvaluationTimes,
         context: &QueryContext,
+        plan: &Plan<'_>,
     ) -> Query<'q> {
         let options = &self.options;
         Query {
             store,
             cancel: context.cancel.clone(),
-            lookback_ms: context
-                .lookback_delta_ms
-                .unwrap_or(options.lookback_delta_ms),
-            default_subquery_step_ms: options.default_subquery_step_ms,
+            lookback_ms: self.lookback_ms(context),
             delayed_name_removal: options.delayed_name_removal,
             use_start_timestamps: options.use_start_timestamps,
             type_and_unit_labels: options.type_and_unit_labels,
-            times,
+            times: QueryTimes::of(times),
             budget: Budget::within(options.max_samples, self.memory.clone(), self.holder),
             annotations: Mutex::default(),
             workers: &*self.workers,
+            selections: Arc::new(Selections::new(&plan.selected)),
         }
     }
 }

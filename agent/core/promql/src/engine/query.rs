@@ -9,6 +9,8 @@ use super::annotations::Annotations;
 use super::budget::{Budget, Charge};
 use super::column::Column;
 use super::error::QueryError;
+use super::explain::EvaluationTimes;
+use super::selections::Selections;
 use super::steps::Steps;
 use super::workers::Workers;
 use crate::syntax::ast::Span;
@@ -17,7 +19,6 @@ pub(super) struct Query<'q> {
     pub store: &'q dyn Queryable,
     pub cancel: CancelToken,
     pub lookback_ms: i64,
-    pub default_subquery_step_ms: i64,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
     pub type_and_unit_labels: bool,
@@ -25,6 +26,7 @@ pub(super) struct Query<'q> {
     pub budget: Arc<Budget>,
     pub annotations: Mutex<Annotations>,
     pub workers: &'q dyn Workers,
+    pub selections: Arc<Selections>,
 }
 
 /// The times that were asked for: what `start()`, `end()`, `step()` and `range()` stand for.
@@ -37,12 +39,47 @@ pub(super) struct QueryTimes {
 }
 
 impl QueryTimes {
+    pub(super) fn of(times: EvaluationTimes) -> Self {
+        match times {
+            EvaluationTimes::Instant(time_ms) => QueryTimes {
+                start_ms: time_ms,
+                end_ms: time_ms,
+                step_ms: 0,
+            },
+            EvaluationTimes::Range(range) => QueryTimes {
+                start_ms: range.start_ms,
+                end_ms: range.end_ms,
+                step_ms: range.step_ms,
+            },
+        }
+    }
+
     pub(super) fn range_ms(&self) -> i64 {
         self.end_ms.saturating_sub(self.start_ms)
     }
 }
 
-impl Query<'_> {
+impl<'q> Query<'q> {
+    /// The same query, with annotations of its own.
+    pub(super) fn beside(&self) -> Query<'q> {
+        Query {
+            cancel: self.cancel.clone(),
+            budget: self.budget.clone(),
+            annotations: Mutex::default(),
+            selections: self.selections.clone(),
+            ..*self
+        }
+    }
+
+    /// Takes out what was told.
+    pub(super) fn take_annotations(&self) -> Annotations {
+        let mut annotations = self
+            .annotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *annotations)
+    }
+
     /// The error of a query that was told to stop.
     pub(super) fn check_canceled(&self) -> Result<(), QueryError> {
         match self.cancel.reason() {

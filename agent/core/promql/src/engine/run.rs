@@ -1,39 +1,46 @@
 //! Runs one query and brings its result into the form that callers get.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use narthex_model::{Histogram, Labels, SampleValue};
 
 use super::budget::Charge;
+use super::build::{Builder, Queries, text};
 use super::column::Column;
 use super::error::QueryError;
-use super::evaluate::{Evaluator, text};
-use super::invariant::without_parens;
+use super::explain::EvaluationTimes;
 use super::merge::{Collision, merge_same_labels};
-use super::operator::{Relabeled, SeriesInfo, Vector, drop_name};
+use super::meter::Meter;
+use super::operator::{Relabeled, SeriesInfo, Vector, drop_name, exhausted};
 use super::output::{MatrixSeries, QueryOutput, QueryValue, VectorSample};
+use super::plan::{Node, Operation, Plan};
 use super::query::Query;
 use super::range::extended::{Extension, with_borders};
-use super::range::{Samples, sizes};
-use super::statistics::Use;
+use super::range::{RangeVector, Samples, sizes};
 use super::steps::Steps;
-use crate::syntax::ast::{Expr, ExprKind, ValueType};
+use crate::syntax::ast::ValueType;
 
 /// The result together with what was said and counted on the way.
-pub(super) fn finish(
+pub(super) fn run(
     query: &Query<'_>,
+    plan: &Plan<'_>,
+    times: EvaluationTimes,
     text: &str,
-    value: Result<QueryValue, QueryError>,
+    meter: Option<&Meter<'_>>,
 ) -> Result<QueryOutput, QueryError> {
-    let value = value?;
+    let queries = Queries::new(query, plan);
+    let result = Run {
+        query,
+        plan,
+        builder: Builder::new(plan, &queries, meter),
+    };
+    let value = match times {
+        EvaluationTimes::Instant(time_ms) => result.at(time_ms)?,
+        EvaluationTimes::Range(_) => result.matrix().map(QueryValue::Matrix)?,
+    };
     query.check_canceled()?;
-    let annotations = std::mem::take(
-        &mut *query
-            .annotations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner),
-    );
-    let (warnings, infos) = annotations.into_texts(text);
+    queries.gather_annotations(plan);
+    let (warnings, infos) = query.take_annotations().into_texts(text);
     Ok(QueryOutput {
         value,
         warnings,
@@ -42,51 +49,72 @@ pub(super) fn finish(
     })
 }
 
-pub(super) fn instant(query: &Query<'_>, expr: &Expr) -> Result<QueryValue, QueryError> {
-    let timestamp_ms = query.times.start_ms;
-    let evaluator = Evaluator {
-        query,
-        steps: Steps::instant(timestamp_ms),
-        wanted: Use::default(),
-    };
-    match expr.value_type() {
-        ValueType::Scalar => Ok(QueryValue::Scalar {
-            timestamp_ms,
-            value: evaluator.scalar(expr)?.at(0),
-        }),
-        ValueType::String => Ok(QueryValue::String {
-            timestamp_ms,
-            value: text(expr).unwrap_or_default().to_owned(),
-        }),
-        ValueType::InstantVector => {
-            let samples = vector_samples(query, evaluator.vector(expr)?, timestamp_ms)?;
-            Ok(QueryValue::Vector(samples))
-        }
-        ValueType::RangeVector => range_vector(evaluator, expr).map(QueryValue::Matrix),
-    }
+/// A plan whose result is to be brought into its form.
+struct Run<'q> {
+    query: &'q Query<'q>,
+    plan: &'q Plan<'q>,
+    builder: Builder<'q>,
 }
 
-pub(super) fn range(
-    query: &Query<'_>,
-    expr: &Expr,
-    steps: Steps,
-) -> Result<QueryValue, QueryError> {
-    let evaluator = Evaluator {
-        query,
-        steps,
-        wanted: Use::default(),
-    };
-    let vector = match expr.value_type() {
-        ValueType::Scalar => evaluator.scalar(expr)?.into_vector(query, &steps)?,
-        ValueType::InstantVector => evaluator.vector(expr)?,
-        other => {
-            return Err(QueryError::execution(format!(
-                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
-                other.documented()
-            )));
+impl<'q> Run<'q> {
+    fn root(&self) -> Result<&'q Node<'q>, QueryError> {
+        self.plan.nodes.get(self.plan.root).ok_or_else(exhausted)
+    }
+
+    /// The value at the only step.
+    fn at(&self, timestamp_ms: i64) -> Result<QueryValue, QueryError> {
+        let root = self.root()?;
+        match root.gives {
+            ValueType::Scalar => Ok(QueryValue::Scalar {
+                timestamp_ms,
+                value: self.builder.scalar(self.plan.root)?.at(0),
+            }),
+            ValueType::String => Ok(QueryValue::String {
+                timestamp_ms,
+                value: text(root.expr).unwrap_or_default().to_owned(),
+            }),
+            ValueType::InstantVector => {
+                let vector = self.builder.vector(self.plan.root)?;
+                let samples = vector_samples(self.query, vector, timestamp_ms)?;
+                Ok(QueryValue::Vector(samples))
+            }
+            ValueType::RangeVector => self.range_vector(root).map(QueryValue::Matrix),
         }
-    };
-    matrix(query, vector, steps).map(QueryValue::Matrix)
+    }
+
+    /// The values at every step.
+    fn matrix(&self) -> Result<Vec<MatrixSeries>, QueryError> {
+        let root = self.root()?;
+        let vector = match root.gives {
+            ValueType::Scalar => {
+                let scalar = self.builder.scalar(self.plan.root)?;
+                scalar.into_vector(self.query, &root.steps)?
+            }
+            ValueType::InstantVector => self.builder.vector(self.plan.root)?,
+            other => {
+                return Err(QueryError::execution(format!(
+                    "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                    other.documented()
+                )));
+            }
+        };
+        matrix(self.query, vector, root.result_steps())
+    }
+
+    /// A range vector as the whole result: the samples with their own times.
+    fn range_vector(&self, root: &Node<'_>) -> Result<Vec<MatrixSeries>, QueryError> {
+        let extension = match (root.operation, &root.inputs[..]) {
+            (Operation::Subquery(..), [inside]) => {
+                let vector = self.builder.vector(*inside)?;
+                let inside = self.plan.nodes.get(*inside).ok_or_else(exhausted)?;
+                return matrix(self.query, vector, inside.result_steps());
+            }
+            (Operation::Range(selector, ..), _) => Extension::of(selector),
+            _ => Extension::None,
+        };
+        let range = self.builder.range(self.plan.root)?;
+        samples(self.query, range, root.steps, extension)
+    }
 }
 
 fn vector_samples(
@@ -183,22 +211,14 @@ fn cleaned_info(info: &SeriesInfo) -> SeriesInfo {
     }
 }
 
-/// A range vector as the whole result: the samples with their own times.
-fn range_vector<'q>(
-    evaluator: Evaluator<'q>,
-    expr: &'q Expr,
+/// The samples of a range vector at one step.
+fn samples(
+    query: &Query<'_>,
+    mut range: RangeVector<'_>,
+    steps: Steps,
+    extension: Extension,
 ) -> Result<Vec<MatrixSeries>, QueryError> {
-    let query = evaluator.query;
-    if let ExprKind::Subquery(subquery) = &without_parens(expr).kind {
-        let (vector, steps) = evaluator.subquery(subquery)?;
-        return matrix(query, vector, steps);
-    }
-    let extension = match &without_parens(expr).kind {
-        ExprKind::MatrixSelector(matrix) => Extension::of(&matrix.selector),
-        _ => Extension::None,
-    };
-    let mut range = evaluator.range(expr)?;
-    let end_ms = range.shift.apply(evaluator.steps.start_ms);
+    let end_ms = range.shift.apply(steps.start_ms);
     let start_ms = end_ms.saturating_sub(range.range_ms);
     let mut series: Vec<MatrixSeries> = Vec::new();
     let mut samples = Samples::new(query)?;

@@ -29,6 +29,17 @@ impl Scalar {
         })
     }
 
+    /// The same once more, charged once more.
+    pub(super) fn copy(&self, query: &Query<'_>) -> Result<Self, QueryError> {
+        Ok(match self {
+            Scalar::Constant(value) => Scalar::Constant(*value),
+            Scalar::PerStep { values, .. } => Scalar::PerStep {
+                _charge: query.charge(values.len())?,
+                values: values.clone(),
+            },
+        })
+    }
+
     pub(super) fn at(&self, step: usize) -> f64 {
         match self {
             Scalar::Constant(value) => *value,

@@ -15,7 +15,7 @@ use super::statistics::{Reader, Use};
 use super::steps::{Shift, Steps};
 
 /// What a selected sample gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Give {
     Value,
     /// Its own time in seconds, for `timestamp()`.
@@ -34,9 +34,7 @@ pub(super) fn instant_selector<'q>(
     give: Give,
     wanted: Use,
 ) -> Result<Vector<'q>, QueryError> {
-    let first = shift.apply(steps.start_ms);
-    let last = shift.apply(steps.last_ms());
-    let after = first.saturating_sub(query.lookback_ms);
+    let (after, last) = shift.reach(steps, query.lookback_ms, 0);
     let stored = if steps.count == 0 {
         Vec::new()
     } else {
@@ -61,6 +59,17 @@ pub(super) fn select<'q>(
     last_ms: i64,
 ) -> Result<Vec<Box<dyn Series>>, QueryError> {
     query.check_canceled()?;
+    query.selections.select(matchers, after_ms, last_ms, || {
+        select_anew(query, matchers, after_ms, last_ms)
+    })
+}
+
+fn select_anew(
+    query: &Query<'_>,
+    matchers: &[Matcher],
+    after_ms: i64,
+    last_ms: i64,
+) -> Result<Vec<Box<dyn Series>>, QueryError> {
     let select = SelectQuery {
         matchers,
         start_ms: after_ms.saturating_add(1),

@@ -11,7 +11,7 @@ use narthex_model::histogram::CounterReset;
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind};
 
 /// What is done further up with the histograms that a selector gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Use {
     #[default]
     Anything,

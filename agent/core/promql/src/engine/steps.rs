@@ -2,7 +2,7 @@
 //!
 //! Arithmetic saturates: times come from users and may lie anywhere.
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Steps {
     pub start_ms: i64,
     /// At least 1.
@@ -60,7 +60,7 @@ impl Steps {
 }
 
 /// Where on the time axis a selector or subquery looks, seen from a step: `@` and `offset`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shift {
     pub at_ms: Option<i64>,
     pub offset_ms: i64,
@@ -69,6 +69,13 @@ pub(super) struct Shift {
 impl Shift {
     pub(super) fn apply(&self, step_ms: i64) -> i64 {
         self.at_ms.unwrap_or(step_ms).saturating_sub(self.offset_ms)
+    }
+
+    /// After and until when samples are looked at, if each step looks so far back and ahead.
+    pub(super) fn reach(&self, steps: Steps, back_ms: i64, ahead_ms: i64) -> (i64, i64) {
+        let after_ms = self.apply(steps.start_ms).saturating_sub(back_ms);
+        let last_ms = self.apply(steps.last_ms()).saturating_add(ahead_ms);
+        (after_ms, last_ms)
     }
 }
 

@@ -509,6 +509,15 @@ impl Expr {
         (first, links)
     }
 
+    /// What the parentheses around it hold.
+    pub fn without_parens(&self) -> &Expr {
+        let mut expr = self;
+        while let ExprKind::Paren(inner) = &expr.kind {
+            expr = inner;
+        }
+        expr
+    }
+
     /// The expressions right below this one. A range's selector is not one of them.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {

@@ -28,7 +28,7 @@ mod token;
 
 use narthex_model::{Labels, Matcher};
 
-use ast::{Expr, Span};
+use ast::{AggregateExpr, BinaryExpr, Expr, Span};
 
 pub use error::ParseError;
 pub use json::to_json;
@@ -71,6 +71,19 @@ impl ParserOptions {
             duration_expressions: true,
         }
     }
+}
+
+/// An operator with its modifiers, as it is printed: `/ on (job) group_left ()`.
+pub(crate) fn operator_in_words(binary: &BinaryExpr) -> String {
+    print::Operation(binary).to_string()
+}
+
+/// An aggregation without what it aggregates, as it is printed: `sum by (job)`.
+pub(crate) fn aggregate_in_words(aggregate: &AggregateExpr) -> String {
+    print::AggregateHead(aggregate)
+        .to_string()
+        .trim_end()
+        .to_owned()
 }
 
 /// Reads and checks an expression.

@@ -1,9 +1,10 @@
 //! Arithmetic and comparison between two vectors, one-to-one or many-to-one.
 //!
-//! The "one" side is read whole; the "many" side passes by, series after series. Labels don't
-//! change from step to step, so which series meet and what comes of them is known beforehand;
-//! whether two series really meet depends on the steps at which they have values. What meets
-//! nothing meets the value of `fill`, if there is one.
+//! The "many" side passes by, series after series; the "one" side is read as far as it has to be
+//! for that, and kept as long as it is needed. Labels don't change from step to step, so which
+//! series meet and what comes of them is known beforehand; whether two series really meet depends
+//! on the steps at which they have values. What meets nothing meets the value of `fill`, if there
+//! is one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -89,15 +90,15 @@ pub(in crate::engine) fn vectors<'q>(
     let mut signatures = Signatures::new(operation.matching);
     let many_of = signatures.of_all(many.series());
     let one_of = signatures.of_all(one.series());
-    let one_infos = one.series().to_vec();
     let plan = Plan::new(
         query,
         &operation,
         many.series(),
         &many_of,
-        &one_infos,
+        one.series(),
         &one_of,
     );
+    let one_side = OneReader::new(one, one_of, &many_of, signatures.count());
     let mut join = Join {
         outputs: (0..plan.series.len()).map(|_| None).collect(),
         met: plan.shared.iter().map(|_| None).collect(),
@@ -105,6 +106,7 @@ pub(in crate::engine) fn vectors<'q>(
         one: (0..signatures.count())
             .map(|_| OneSide::default())
             .collect(),
+        one_side,
         query,
         steps,
         operation,
@@ -116,7 +118,9 @@ pub(in crate::engine) fn vectors<'q>(
         next_many: 0,
         next_output: 0,
     };
-    join.read_one_side(one, &one_infos, &one_of)?;
+    if join.one_side.has_several() {
+        join.read_one_side_whole()?;
+    }
     if join.plan.series.is_empty() {
         join.take_rest()?;
     }
@@ -310,6 +314,92 @@ impl OneSide {
     }
 }
 
+/// Reads the one side as far as it is needed.
+struct OneReader<'q> {
+    input: Vector<'q>,
+    signature_of: Vec<usize>,
+    /// For each signature how many series of this side have it, and the last one.
+    members: Vec<usize>,
+    last: Vec<Option<usize>>,
+    /// For each signature the last series of the many side that meets it.
+    last_met_by: Vec<Option<usize>>,
+    next: usize,
+}
+
+impl<'q> OneReader<'q> {
+    fn new(
+        input: Vector<'q>,
+        signature_of: Vec<usize>,
+        many_of: &[usize],
+        signatures: usize,
+    ) -> Self {
+        let (mut members, mut last) = (vec![0; signatures], vec![None; signatures]);
+        for (index, signature) in signature_of.iter().enumerate() {
+            if let (Some(members), Some(last)) =
+                (members.get_mut(*signature), last.get_mut(*signature))
+            {
+                *members += 1;
+                *last = Some(index);
+            }
+        }
+        let mut last_met_by = vec![None; signatures];
+        for (index, signature) in many_of.iter().enumerate() {
+            if let Some(slot) = last_met_by.get_mut(*signature) {
+                *slot = Some(index);
+            }
+        }
+        OneReader {
+            input,
+            signature_of,
+            members,
+            last,
+            last_met_by,
+            next: 0,
+        }
+    }
+
+    /// Whether any signature is there more than once, which may be an error.
+    fn has_several(&self) -> bool {
+        self.members.iter().any(|members| *members > 1)
+    }
+
+    fn has_read(&self, signature: usize) -> bool {
+        let last = self.last.get(signature).copied().flatten();
+        last.is_none_or(|last| last < self.next)
+    }
+
+    /// The next series with its signature; no column if `is_filled` doesn't make it matter.
+    fn next(&mut self, is_filled: bool) -> Result<Option<NextOne>, QueryError> {
+        let index = self.next;
+        let Some(signature) = self.signature_of.get(index).copied() else {
+            return Ok(None);
+        };
+        self.next += 1;
+        let several = self.members.get(signature).is_some_and(|count| *count > 1);
+        let is_met = self.last_met_by.get(signature).is_some_and(Option::is_some);
+        // A signature that nothing meets matters only if it is there twice, or filled in.
+        let column = if is_met || several || is_filled {
+            Some(self.input.next()?)
+        } else {
+            self.input.skip()?;
+            None
+        };
+        Ok(Some(NextOne {
+            index,
+            signature,
+            several,
+            column,
+        }))
+    }
+}
+
+struct NextOne {
+    index: usize,
+    signature: usize,
+    several: bool,
+    column: Option<Column>,
+}
+
 struct Join<'q> {
     query: &'q Query<'q>,
     steps: Steps,
@@ -319,6 +409,7 @@ struct Join<'q> {
     many: Vector<'q>,
     many_of: Vec<usize>,
     one: Vec<OneSide>,
+    one_side: OneReader<'q>,
     plan: Plan,
     /// The unfinished results.
     outputs: Vec<Option<Unfinished>>,
@@ -344,49 +435,49 @@ struct Duplicate {
 }
 
 impl Join<'_> {
-    /// Whether any series of the many side meets the signature.
-    fn is_wanted(&self) -> Vec<bool> {
-        let mut wanted = vec![false; self.one.len()];
-        for signature in &self.many_of {
-            if let Some(slot) = wanted.get_mut(*signature) {
-                *slot = true;
+    /// Reads the one side until it has all of a signature.
+    fn read_one_side(&mut self, signature: usize) -> Result<(), QueryError> {
+        let is_filled = self.operation.matching.fill_left.is_some();
+        while !self.one_side.has_read(signature) {
+            if let Some(next) = self.one_side.next(is_filled)?
+                && let Some(column) = next.column
+            {
+                let side = self.one.get_mut(next.signature).ok_or_else(exhausted)?;
+                side.add(next.index, column, next.several, |_| {})?;
             }
         }
-        wanted
+        Ok(())
     }
 
-    fn read_one_side(
-        &mut self,
-        mut one: Vector<'_>,
-        infos: &[SeriesInfo],
-        one_of: &[usize],
-    ) -> Result<(), QueryError> {
-        let wanted = self.is_wanted();
-        let mut members = vec![0_usize; self.one.len()];
-        for signature in one_of {
-            if let Some(count) = members.get_mut(*signature) {
-                *count += 1;
-            }
-        }
+    /// Reads all of the one side. Two series of it with the same signature at the same step may be
+    /// an error.
+    fn read_one_side_whole(&mut self) -> Result<(), QueryError> {
+        let is_filled = self.operation.matching.fill_left.is_some();
         let mut duplicates: HashMap<usize, Duplicate> = HashMap::new();
-        for (index, signature) in one_of.iter().enumerate() {
-            let several = members.get(*signature).is_some_and(|count| *count > 1);
-            // A signature that nothing meets matters only if it is there twice, or filled in.
-            let matters = several || self.operation.matching.fill_left.is_some();
-            if !matters && wanted.get(*signature) != Some(&true) {
-                one.skip()?;
+        while let Some(next) = self.one_side.next(is_filled)? {
+            let Some(column) = next.column else {
                 continue;
-            }
-            let column = one.next()?;
-            let side = self.one.get_mut(*signature).ok_or_else(exhausted)?;
-            side.add(index, column, several, |duplicate| {
+            };
+            let side = self.one.get_mut(next.signature).ok_or_else(exhausted)?;
+            side.add(next.index, column, next.several, |duplicate| {
                 duplicates.entry(duplicate.step).or_insert(duplicate);
             })?;
         }
         if duplicates.is_empty() {
             return Ok(());
         }
-        self.refuse_duplicates(&duplicates, infos)
+        self.refuse_duplicates(&duplicates)
+    }
+
+    /// What of the one side no series of the many side needs any more goes.
+    fn forget_one_side(&mut self, signature: usize, index: usize) {
+        let last = self.one_side.last_met_by.get(signature).copied().flatten();
+        if self.operation.matching.fill_left.is_none()
+            && last == Some(index)
+            && let Some(side) = self.one.get_mut(signature)
+        {
+            *side = OneSide::default();
+        }
     }
 
     /// Duplicates on the one side are an error at the steps at which the many side has anything,
@@ -394,12 +485,11 @@ impl Join<'_> {
     fn refuse_duplicates(
         &mut self,
         duplicates: &HashMap<usize, Duplicate>,
-        infos: &[SeriesInfo],
     ) -> Result<(), QueryError> {
         if self.operation.matching.fills()
             && let Some(duplicate) = duplicates.values().min_by_key(|d| d.step)
         {
-            return Err(self.duplicate_error(duplicate, infos));
+            return Err(self.duplicate_error(duplicate));
         }
         let mut present = Bitmap::new(self.steps.count);
         let mut columns = Vec::new();
@@ -412,13 +502,14 @@ impl Join<'_> {
         }
         let first = present.iter().find_map(|step| duplicates.get(&step));
         if let Some(duplicate) = first {
-            return Err(self.duplicate_error(duplicate, infos));
+            return Err(self.duplicate_error(duplicate));
         }
         self.many = Box::new(Ready::new(columns));
         Ok(())
     }
 
-    fn duplicate_error(&self, duplicate: &Duplicate, infos: &[SeriesInfo]) -> QueryError {
+    fn duplicate_error(&self, duplicate: &Duplicate) -> QueryError {
+        let infos = self.one_side.input.series();
         let label = |member: usize| infos.get(member).map(|info| &info.labels);
         let (Some(known), Some(found)) = (label(duplicate.members.0), label(duplicate.members.1))
         else {
@@ -446,8 +537,9 @@ impl Join<'_> {
             return self.many.skip();
         }
         let fill = self.operation.matching.fill_right.zip(alone);
-        let many = self.many.next()?;
         let signature = *self.many_of.get(index).ok_or_else(exhausted)?;
+        self.read_one_side(signature)?;
+        let many = self.many.next()?;
         for (step, value) in many.iter() {
             let Some((output, other)) = self.partner(step, signature, &results, fill)? else {
                 continue;
@@ -467,6 +559,7 @@ impl Join<'_> {
             let applied = self.apply(Value::Histogram(histogram), other);
             self.meet(*step, signature, output, applied)?;
         }
+        self.forget_one_side(signature, index);
         Ok(())
     }
 
@@ -535,6 +628,7 @@ impl Join<'_> {
         while self.next_many < self.many_of.len() {
             self.take_many()?;
         }
+        self.read_one_side_whole()?;
         self.take_missed()?;
         let Operation { op, span, .. } = self.operation;
         self.findings.tell(self.query, op, span);

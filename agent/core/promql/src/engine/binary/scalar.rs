@@ -96,11 +96,7 @@ impl VectorOperator for WithScalar<'_> {
         Ok(column)
     }
 
-    fn skip(&mut self) -> Result<(), QueryError> {
-        self.input.skip()?;
-        self.count_series();
-        Ok(())
-    }
+    // What is found in a series is told though nobody wants its values, so none is passed over.
 }
 
 impl WithScalar<'_> {

@@ -33,49 +33,86 @@ pub(in crate::engine) fn filter<'q>(
     let right_of = signatures.of_all(right.series());
     Ok(Box::new(Filter {
         keep,
+        last_left: last_of_each(&left_of, signatures.count()),
+        last_right: last_of_each(&right_of, signatures.count()),
         left,
-        right: Some(right),
+        right,
         left_of,
         right_of,
         present: vec![None; signatures.count()],
         steps,
         next: 0,
+        next_right: 0,
     }))
+}
+
+/// For each signature the last series that has it.
+fn last_of_each(signature_of: &[usize], signatures: usize) -> Vec<Option<usize>> {
+    let mut last = vec![None; signatures];
+    for (index, signature) in signature_of.iter().enumerate() {
+        if let Some(slot) = last.get_mut(*signature) {
+            *slot = Some(index);
+        }
+    }
+    last
 }
 
 struct Filter<'q> {
     keep: Keep,
     left: Vector<'q>,
-    /// Read at the first call.
-    right: Option<Vector<'q>>,
+    /// Read as far as the left side needs it.
+    right: Vector<'q>,
     left_of: Vec<usize>,
     right_of: Vec<usize>,
-    /// At which steps the right side has each signature.
+    /// For each signature the last series of each side that has it.
+    last_left: Vec<Option<usize>>,
+    last_right: Vec<Option<usize>>,
+    /// At which steps the right side has each signature, as far as it is read.
     present: Vec<Option<Bitmap>>,
     steps: Steps,
     next: usize,
+    next_right: usize,
 }
 
 impl Filter<'_> {
-    fn read_right(&mut self) -> Result<(), QueryError> {
-        let Some(mut right) = self.right.take() else {
-            return Ok(());
-        };
-        let mut wanted = vec![false; self.present.len()];
-        for signature in &self.left_of {
-            if let Some(slot) = wanted.get_mut(*signature) {
-                *slot = true;
-            }
+    /// Goes to the next series of the left side, for which the right side is read up to its last
+    /// series of the same signature, or to its end after the last series of all.
+    fn advance(&mut self) -> Result<usize, QueryError> {
+        let index = self.next;
+        self.next += 1;
+        let signature = *self.left_of.get(index).ok_or_else(exhausted)?;
+        let last = self.last_right.get(signature).copied().flatten();
+        self.read_right(last.map_or(0, |last| last + 1))?;
+        if self.next == self.left_of.len() {
+            self.read_right(self.right_of.len())?;
         }
-        for signature in &self.right_of {
-            if wanted.get(*signature) == Some(&true) {
-                let column = right.next()?;
-                note_presence(&mut self.present, *signature, &column, &self.steps);
+        Ok(signature)
+    }
+
+    fn read_right(&mut self, end: usize) -> Result<(), QueryError> {
+        while self.next_right < end {
+            let signature = *self.right_of.get(self.next_right).ok_or_else(exhausted)?;
+            self.next_right += 1;
+            let last_left = self.last_left.get(signature).copied().flatten();
+            // Of no interest if the left side never has it, or not any more.
+            if last_left.is_some_and(|last| last + 1 >= self.next) {
+                let column = self.right.next()?;
+                note_presence(&mut self.present, signature, &column, &self.steps);
             } else {
-                right.skip()?;
+                self.right.skip()?;
             }
         }
         Ok(())
+    }
+
+    /// The left side will not ask for the signature again.
+    fn forget(&mut self, signature: usize) {
+        let last_left = self.last_left.get(signature).copied().flatten();
+        if last_left.is_some_and(|last| last + 1 == self.next)
+            && let Some(present) = self.present.get_mut(signature)
+        {
+            *present = None;
+        }
     }
 }
 
@@ -85,23 +122,22 @@ impl VectorOperator for Filter<'_> {
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {
-        self.read_right()?;
+        let signature = self.advance()?;
         let mut column = self.left.next()?;
-        let signature = self.left_of.get(self.next).ok_or_else(exhausted)?;
-        self.next += 1;
-        let present = self.present.get(*signature).and_then(Option::as_ref);
+        let present = self.present.get(signature).and_then(Option::as_ref);
         match (self.keep, present) {
             (Keep::Matched, Some(present)) => column.keep_only(present),
             (Keep::Matched, None) => column.keep_only(&Bitmap::new(self.steps.count)),
             (Keep::Unmatched, Some(present)) => column.remove_all(present),
             (Keep::Unmatched, None) => {}
         }
+        self.forget(signature);
         Ok(column)
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
-        self.read_right()?;
-        self.next += 1;
+        let signature = self.advance()?;
+        self.forget(signature);
         self.left.skip()
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::error::QueryError;
 use crate::engine::query::Query;
 use crate::syntax::ast::{Span, VectorSelector};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) enum Extension {
     None,
     Anchored,

@@ -23,8 +23,7 @@ pub(in crate::engine) fn stored_ranges<'q>(
     (back_ms, ahead_ms): (i64, i64),
     wanted: Use,
 ) -> Result<Box<dyn RangeSource + 'q>, QueryError> {
-    let after = shift.apply(steps.start_ms).saturating_sub(back_ms);
-    let last = shift.apply(steps.last_ms()).saturating_add(ahead_ms);
+    let (after, last) = shift.reach(steps, back_ms, ahead_ms);
     let stored = if steps.count == 0 {
         Vec::new()
     } else {
