@@ -234,6 +234,83 @@ fn the_memory_limits_hold() {
     assert!(std::env::var("PROMQL_SEED").is_ok() || refused > 50);
 }
 
+/// All that a query says, its values to the last digit.
+fn everything(
+    engine: &Engine,
+    store: &MemoryStore,
+    text: &str,
+    is_range: bool,
+) -> Result<(String, Vec<String>, Vec<String>), QueryError> {
+    let expr =
+        syntax::parse(text, &ParserOptions::everything()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let context = QueryContext {
+        text: text.to_owned(),
+        ..QueryContext::default()
+    };
+    let output = if is_range {
+        engine.range(store, &expr, STEPS, &context)?
+    } else {
+        engine.instant(store, &expr, STEPS.end_ms, &context)?
+    };
+    Ok((format!("{:?}", output.value), output.warnings, output.infos))
+}
+
+#[test]
+fn what_is_evaluated_once_gives_what_it_gives_twice() {
+    let (mut succeeded, mut told) = (0, 0);
+    for seed in seeds(1500) {
+        let mut random = Random::new(seed);
+        let store = generate::store(&mut random);
+        let text = match random.chance(5) {
+            true => generate::expression(&mut random),
+            false => generate::repetitive_expression(&mut random),
+        };
+        let optimised = Engine::new(EngineOptions {
+            delayed_name_removal: random.chance(4),
+            ..EngineOptions::default()
+        });
+        let plain = optimised.clone().without_optimiser();
+        for is_range in [true, false] {
+            let expected = everything(&plain, &store, &text, is_range);
+            let got = everything(&optimised, &store, &text, is_range);
+            assert_eq!(got, expected, "seed {seed}: {text}");
+            if let Ok((_, warnings, infos)) = expected {
+                succeeded += 1;
+                told += usize::from(!warnings.is_empty() || !infos.is_empty());
+            }
+        }
+    }
+    println!("{succeeded} succeeded, {told} told something");
+    assert!(std::env::var("PROMQL_SEED").is_ok() || (succeeded > 1000 && told > 300));
+}
+
+/// What is kept to save work is given up before a query is refused.
+#[test]
+fn a_query_that_fits_is_not_refused_for_being_optimised() {
+    let mut tight = 0;
+    for seed in seeds(400) {
+        let mut random = Random::new(seed);
+        let store = generate::store(&mut random);
+        let text = generate::repetitive_expression(&mut random);
+        let max_samples = random.below(600);
+        let optimised = Engine::new(EngineOptions {
+            max_samples,
+            ..EngineOptions::default()
+        });
+        let plain = optimised.clone().without_optimiser();
+        let Ok(expected) = everything(&plain, &store, &text, true) else {
+            continue;
+        };
+        let got = everything(&optimised, &store, &text, true);
+        assert_eq!(got, Ok(expected), "seed {seed}, {max_samples}: {text}");
+        tight += 1;
+    }
+    assert!(
+        std::env::var("PROMQL_SEED").is_ok() || tight > 50,
+        "{tight}"
+    );
+}
+
 /// As many threads as there are tasks, the last task first.
 #[derive(Debug)]
 struct Threads;

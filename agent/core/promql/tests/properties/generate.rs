@@ -179,6 +179,49 @@ pub(crate) fn expression(random: &mut Random) -> String {
     vector(random, DEPTH)
 }
 
+/// One in which the same parts occur several times, with more or fewer blanks and parentheses.
+pub(crate) fn repetitive_expression(random: &mut Random) -> String {
+    let part = vector(random, 2);
+    let other = vector(random, 1);
+    let again = |random: &mut Random| match random.below(4) {
+        0 => format!("( {part} )"),
+        1 => format!("(\n\n{part})"),
+        2 => format!("(({part}))"),
+        _ => format!("({part})"),
+    };
+    let (a, b, c) = (again(random), again(random), again(random));
+    let op = operator(random);
+    let matching = random.pick(&["", "", "on (x, y)", "on (x)", "ignoring (y)"]);
+    match random.below(16) {
+        0 | 1 => format!("{a} {op} {matching} {b}"),
+        2 => format!("sum by (x) ({a}) / sum by (x) {b}"),
+        3 => format!("{a} and {matching} {b} > 1"),
+        4 => format!("{a} > 1 and on () sum({b}) > 2"),
+        5 => format!("max_over_time({a}[3m:30s]) - min_over_time({b}[3m:30s])"),
+        6 => format!("label_replace({a}, \"z\", \"1\", \"x\", \".*\") or {b}"),
+        7 => format!("{a} * scalar(sum({b})) - scalar(sum({c}))"),
+        8 => format!("topk(2, {a}) {op} {matching} {b}"),
+        9 => format!("quantile(2, {a}) + max({b}) + quantile( 2, {c})"),
+        10 => {
+            let (left, right) = (
+                format!("({other}) {op} {matching} {a}"),
+                format!("({other}) {op} {matching} {b}"),
+            );
+            format!("({left}) or ({right}) unless {c}")
+        }
+        11 => format!("{a} unless {matching} (({other}) or {b})"),
+        12 => format!("count_values(\"v\", {a}) or count_values(\"v\", {b}) or {c}"),
+        13 => {
+            let range = range(random, 1);
+            let name = random.pick(&["rate", "sum_over_time", "max_over_time", "delta"]);
+            let function = random.pick(&["increase", "avg_over_time", "changes"]);
+            format!("{name}({range}) {op} {function}({range}) + {name}( {range} )")
+        }
+        14 => format!("({other}) {op} on (x) group_left () {a} + on (x) max by (x) ({b})"),
+        _ => format!("absent({a}) or absent({b}) or histogram_quantile(0.9, {c})"),
+    }
+}
+
 fn vector(random: &mut Random, depth: u32) -> String {
     if depth == 0 {
         return selector(random);

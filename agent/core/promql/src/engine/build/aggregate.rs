@@ -55,7 +55,7 @@ impl<'q> Part<'q, '_> {
         for wrong in [nan, high, low].into_iter().flatten() {
             let span = self.span_of_input(0);
             self.query.annotate(span, |annotations, span| {
-                annotations.invalid_quantile(wrong, span)
+                annotations.invalid_quantile(wrong, span);
             });
         }
         Ok(quantile)
