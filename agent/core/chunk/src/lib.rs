@@ -4,8 +4,8 @@
 //! |---|---|---|---|
 //! | 1 | floats, XOR | [`decode_floats`] | [`XorState`] sample by sample, [`XorEncoder`] a column at once |
 //! | 2, 3 | histograms of whole numbers, of floats | [`decode_histograms`] | [`HistogramEncoder`], [`encode_histograms`] |
-//! | 4 | floats, XOR2 | [`decode_floats`] | no |
-//! | 5, 6 | as 2 and 3, with start timestamps | [`decode_histograms`] | no |
+//! | 4 | floats, XOR2 | [`decode_floats_with_starts`] | [`encode_xor2`] |
+//! | 5, 6 | as 2 and 3, with start timestamps | [`decode_histograms_with_starts`] | [`encode_histograms_with_starts`] |
 //!
 //! Keeps true: what is written, Prometheus reads, and floats come back to the bit; any bytes at
 //! all are decoded or refused, with memory bounded by their length. Doesn't know files, checksums
@@ -24,9 +24,10 @@ mod xor2;
 pub use error::ChunkError;
 pub use histogram::{
     Appended, ChunkLimits, EncodedChunk, HistogramEncoder, counter_reset, decode_histograms,
-    decode_histograms_with_starts, encode_histograms,
+    decode_histograms_with_starts, encode_histograms, encode_histograms_with_starts,
 };
 pub use xor::{Reopened, XOR_STATE_BYTES, XorEncoder, XorState, encode_xor};
+pub use xor2::encode_xor2;
 
 /// The most samples that a chunk of any written encoding can count.
 pub const MAX_SAMPLES: usize = u16::MAX as usize;

@@ -5,7 +5,7 @@
 //! its sample, a zigzag varint; those from the change on as their distance before the sample
 //! *before* theirs: the first of them whole, later ones as the change of that. Between, it stays.
 
-use crate::bits::BitReader;
+use crate::bits::{BitReader, BitWriter, varint_bytes};
 use crate::varbit;
 
 #[derive(Clone, Copy, Debug)]
@@ -51,5 +51,53 @@ impl StartTimes {
             false => self.distance.wrapping_add(change),
         };
         self.start_ms = before_ms.wrapping_sub(self.distance);
+    }
+}
+
+/// Samples before the last one from which on starts can differ.
+const MOST_BEFORE_CHANGE: usize = 0x7f;
+
+/// Writes the starts of a chunk whose samples are all known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StartWriter {
+    first_known: bool,
+    change_on: usize,
+    distance: i64,
+}
+
+impl StartWriter {
+    pub(crate) fn new(starts_ms: &[i64]) -> Self {
+        let first_ms = starts_ms.first().copied().unwrap_or(0);
+        let change = starts_ms.iter().position(|start_ms| *start_ms != first_ms);
+        StartWriter {
+            first_known: first_ms != 0,
+            change_on: change.map_or(0, |index| index.min(MOST_BEFORE_CHANGE)),
+            distance: 0,
+        }
+    }
+
+    pub(crate) fn header(&self) -> u8 {
+        u8::from(self.first_known) << 7 | self.change_on as u8
+    }
+
+    /// Writes what follows the sample with this index.
+    pub(crate) fn write(
+        &mut self,
+        writer: &mut BitWriter,
+        index: usize,
+        before_ms: i64,
+        timestamp_ms: i64,
+        start_ms: i64,
+    ) {
+        if index == 0 {
+            if self.first_known {
+                let distance = timestamp_ms.wrapping_sub(start_ms);
+                varint_bytes(distance, |byte| writer.write_byte(byte));
+            }
+        } else if self.change_on != 0 && index >= self.change_on {
+            let distance = before_ms.wrapping_sub(start_ms);
+            varbit::write_signed(writer, distance.wrapping_sub(self.distance));
+            self.distance = distance;
+        }
     }
 }

@@ -26,8 +26,11 @@ impl Window {
     /// How much wider than its change a window may become by growing.
     const GROWN_SLACK_BITS: u32 = 4;
 
-    /// Bits before those of a change in a new window: two that say so, five of leading zeros, six of length.
-    pub(crate) const NEW_BITS: u32 = 13;
+    /// Bits that describe a window: five of leading zeros, six of length.
+    pub(crate) const DESCRIPTION_BITS: u32 = 11;
+
+    /// Bits before those of a change in a new window: two that say so, and its description.
+    pub(crate) const NEW_BITS: u32 = 2 + Self::DESCRIPTION_BITS;
 
     /// The narrowest one for a change, which is not zero.
     #[inline]
@@ -81,8 +84,14 @@ impl Window {
     /// What a new window begins with, as 13 bits with the mark `11` in front.
     #[inline]
     pub(crate) fn head(self) -> u64 {
+        0b11 << Self::DESCRIPTION_BITS | self.description()
+    }
+
+    /// Five bits of leading zeros and six of length.
+    #[inline]
+    pub(crate) fn description(self) -> u64 {
         // 64 doesn't fit; 0 stands for it.
-        0b11 << 11 | u64::from(self.leading) << 6 | u64::from(self.length() & 63)
+        u64::from(self.leading) << 6 | u64::from(self.length() & 63)
     }
 
     /// From the five bits of leading zeros and six of length.

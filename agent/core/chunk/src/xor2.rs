@@ -1,4 +1,4 @@
-//! Prometheus's XOR2 encoding of float samples, read only.
+//! Prometheus's XOR2 encoding of float samples.
 //!
 //! A chunk is its sample count in two bytes, a byte about start timestamps, then a stream of bits.
 //! First sample: time as a zigzag varint, value as 64 bits. Second: its time less the first as an
@@ -14,14 +14,48 @@
 //! `111` for the stale marker. Stale markers don't count as the value before. Windows are those of
 //! XOR. Start timestamps, if the header says so, follow each sample.
 
-use narthex_model::STALE_NAN;
+use narthex_model::{STALE_NAN, is_stale_nan};
 
-use crate::bits::BitReader;
-use crate::start_times::StartTimes;
+use crate::bits::{BitReader, BitWriter, unsigned_varint_bytes, varint_bytes};
+use crate::start_times::{StartTimes, StartWriter};
 use crate::window::Window;
 use crate::{ChunkError, Encoding, sample_count};
 
 const HEADER_BYTES: usize = 3;
+
+/// Ones in the mark (a zero follows them) and bits of the number after it.
+const MOVE_BITS: [(u32, u32); 2] = [(2, 13), (3, 20)];
+
+/// Appends one chunk of a whole column to `out`, with the time each sample's counting began, 0 if
+/// that is not known. The columns should have one length; what one has more is left out.
+pub fn encode_xor2(
+    timestamps_ms: &[i64],
+    values: &[f64],
+    starts_ms: &[i64],
+    out: &mut Vec<u8>,
+) -> Result<(), ChunkError> {
+    let count = timestamps_ms.len().min(values.len()).min(starts_ms.len());
+    let short = u16::try_from(count).map_err(|_| ChunkError::TooManySamples)?;
+    let mut starts = StartWriter::new(starts_ms.get(..count).unwrap_or_default());
+    out.extend(short.to_be_bytes());
+    out.push(starts.header());
+    let mut encoder = Encoder {
+        writer: BitWriter::behind(std::mem::take(out)),
+        last_ms: 0,
+        distance: 0,
+        last_bits: 0,
+        window: Window::NONE,
+    };
+    let samples = timestamps_ms.iter().zip(values).zip(starts_ms);
+    for (index, ((timestamp_ms, value), start_ms)) in samples.enumerate() {
+        let before_ms = encoder.last_ms;
+        encoder.write_sample(index, *timestamp_ms, *value);
+        let writer = &mut encoder.writer;
+        starts.write(writer, index, before_ms, *timestamp_ms, *start_ms);
+    }
+    *out = encoder.writer.finish();
+    Ok(())
+}
 
 /// Appends a chunk's samples to the columns. After an error these are as they were.
 pub(crate) fn decode(
@@ -105,7 +139,7 @@ impl<'a> Decoder<'a> {
             0 => {
                 self.last_ms = self.reader.read_varint();
                 let value = f64::from_bits(self.reader.read(64));
-                if !narthex_model::is_stale_nan(value) {
+                if !is_stale_nan(value) {
                     self.last_bits = value.to_bits();
                 }
                 Ok(value)
@@ -174,5 +208,96 @@ impl<'a> Decoder<'a> {
         let change = self.reader.read(self.window.length()) << self.window.trailing;
         self.last_bits ^= change;
         Ok(f64::from_bits(self.last_bits))
+    }
+}
+
+struct Encoder {
+    writer: BitWriter,
+    last_ms: i64,
+    distance: u64,
+    /// Of the last value that is no stale marker.
+    last_bits: u64,
+    window: Window,
+}
+
+impl Encoder {
+    fn write_sample(&mut self, index: usize, timestamp_ms: i64, value: f64) {
+        let distance = timestamp_ms.wrapping_sub(self.last_ms) as u64;
+        let change = distance.wrapping_sub(self.distance) as i64;
+        self.last_ms = timestamp_ms;
+        match index {
+            0 => {
+                varint_bytes(timestamp_ms, |byte| self.writer.write_byte(byte));
+                self.writer.write(value.to_bits(), 64);
+                if !is_stale_nan(value) {
+                    self.last_bits = value.to_bits();
+                }
+                return;
+            }
+            1 => {
+                unsigned_varint_bytes(distance, |byte| self.writer.write_byte(byte));
+                self.write_value(value);
+            }
+            _ if change == 0 => self.write_steady(value),
+            _ => {
+                self.write_move(change);
+                self.write_value(value);
+            }
+        }
+        self.distance = distance;
+    }
+
+    /// Writes a sample as far from the one before as that was.
+    fn write_steady(&mut self, value: f64) {
+        if is_stale_nan(value) {
+            return self.writer.write(0b11111, 5);
+        }
+        let change = value.to_bits() ^ self.last_bits;
+        if change == 0 {
+            return self.writer.write(0, 1);
+        }
+        self.writer.write(0b10, 2);
+        self.write_change(change, (0, 1), (1, 1));
+    }
+
+    fn write_move(&mut self, change: i64) {
+        for (ones, bits) in MOVE_BITS {
+            let beyond = 1i64 << (bits - 1);
+            if (-beyond..beyond).contains(&change) {
+                let mark = ((1u64 << ones) - 1) << 1;
+                let low = change as u64 & ((1 << bits) - 1);
+                return self.writer.write(mark << bits | low, ones + 1 + bits);
+            }
+        }
+        self.writer.write(0b11110, 5);
+        self.writer.write(change as u64, 64);
+    }
+
+    fn write_value(&mut self, value: f64) {
+        if is_stale_nan(value) {
+            return self.writer.write(0b111, 3);
+        }
+        match value.to_bits() ^ self.last_bits {
+            0 => self.writer.write(0, 1),
+            change => self.write_change(change, (0b10, 2), (0b110, 3)),
+        }
+    }
+
+    /// Writes a change behind the mark of the window before or that of a new one: bits and their
+    /// number.
+    fn write_change(&mut self, change: u64, same: (u64, u32), new: (u64, u32)) {
+        self.last_bits ^= change;
+        match self.window.next(Window::of(change)) {
+            None => self.writer.write(same.0, same.1),
+            Some(window) => {
+                self.window = window;
+                self.writer.write(new.0, new.1);
+                self.writer
+                    .write(window.description(), Window::DESCRIPTION_BITS);
+            }
+        }
+        let window = self.window;
+        self.writer
+            .write(change >> window.trailing, window.length());
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use narthex_model::Histogram;
 use narthex_model::histogram::CounterReset;
 
-use super::encoder::{Appended, HistogramEncoder, is_whole};
+use super::MOST_SAMPLES_WITH_STARTS;
+use super::encoder::{Appended, HistogramEncoder, is_whole, with_starts};
 use crate::{ChunkError, Encoding};
 
 /// When a chunk is long enough. One histogram may take it beyond `bytes`.
@@ -61,6 +62,33 @@ pub fn encode_histograms(
         open = Some(encoder);
     }
     chunks.extend(open.map(finished));
+    Ok(chunks)
+}
+
+/// As [`encode_histograms`], with the time each sample's counting began, 0 if that is not known.
+/// Chunks of which no start is known are without starts.
+pub fn encode_histograms_with_starts(
+    timestamps_ms: &[i64],
+    values: &[Arc<Histogram>],
+    starts_ms: &[i64],
+    limits: ChunkLimits,
+) -> Result<Vec<EncodedChunk>, ChunkError> {
+    let limits = ChunkLimits {
+        samples: limits.samples.min(MOST_SAMPLES_WITH_STARTS),
+        ..limits
+    };
+    let mut chunks = encode_histograms(timestamps_ms, values, limits)?;
+    let mut rest = starts_ms;
+    for chunk in &mut chunks {
+        let (own, behind) = rest
+            .split_at_checked(usize::from(chunk.samples))
+            .unwrap_or((rest, &[]));
+        rest = behind;
+        if own.iter().any(|start_ms| *start_ms != 0) {
+            let (encoding, bytes) = with_starts(chunk.encoding, &chunk.bytes, own)?;
+            (chunk.encoding, chunk.bytes) = (encoding, bytes);
+        }
+    }
     Ok(chunks)
 }
 

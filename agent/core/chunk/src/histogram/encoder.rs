@@ -13,8 +13,9 @@ use narthex_model::is_stale_nan;
 use super::decode::{counter_reset, decode_histograms};
 use super::layout::Layout;
 use super::numbers::{Counts, Number, Numbers, Whole, is_whole_count};
-use super::{HEADER_BYTES, reset_to_bits, spans};
+use super::{HEADER_BYTES, MOST_SAMPLES_WITH_STARTS, reset_to_bits, spans};
 use crate::bits::BitWriter;
+use crate::start_times::StartWriter;
 use crate::window::XorValue;
 use crate::{ChunkError, Encoding};
 
@@ -407,6 +408,50 @@ impl Spread {
                 .unwrap_or(&histogram.negative_buckets),
         }
     }
+}
+
+/// A chunk without starts written again with that of each sample, 0 if it is not known.
+pub(super) fn with_starts(
+    encoding: Encoding,
+    chunk: &[u8],
+    starts_ms: &[i64],
+) -> Result<(Encoding, Vec<u8>), ChunkError> {
+    let HistogramEncoder { layout, reset, .. } = HistogramEncoder::reopen(encoding, chunk)?;
+    let (mut times, mut histograms) = (Vec::new(), Vec::new());
+    decode_histograms(encoding, chunk, &mut times, &mut histograms)?;
+    if times.len() > usize::from(MOST_SAMPLES_WITH_STARTS) {
+        return Err(ChunkError::TooManySamples);
+    }
+    let whole = encoding == Encoding::Histogram;
+    let mut starts = StartWriter::new(starts_ms);
+    let mut encoder: Option<HistogramEncoder> = None;
+    let start_of = |index: usize| starts_ms.get(index).copied().unwrap_or(0);
+    for (index, (time, histogram)) in times.iter().zip(&histograms).enumerate() {
+        let before_ms = encoder.as_ref().map_or(0, HistogramEncoder::last_ms);
+        let open = match &mut encoder {
+            Some(open) => {
+                open.write(*time, histogram);
+                open
+            }
+            None => encoder.insert(HistogramEncoder::first(
+                *time,
+                histogram,
+                layout.clone(),
+                reset,
+                whole,
+            )),
+        };
+        starts.write(&mut open.writer, index, before_ms, *time, start_of(index));
+    }
+    let encoder = encoder.ok_or(ChunkError::Empty)?;
+    let [high, low] = encoder.count.to_be_bytes();
+    let mut bytes = vec![high | reset_to_bits(reset), low, starts.header()];
+    encoder.writer.copy_to(&mut bytes);
+    let encoding = match whole {
+        true => Encoding::HistogramStart,
+        false => Encoding::FloatHistogramStart,
+    };
+    Ok((encoding, bytes))
 }
 
 pub(super) fn is_stale(histogram: &Histogram) -> bool {

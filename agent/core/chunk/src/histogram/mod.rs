@@ -21,10 +21,13 @@ use narthex_model::histogram::CounterReset;
 use crate::{ChunkError, Encoding};
 
 pub use decode::{counter_reset, decode_histograms, decode_histograms_with_starts};
-pub use encode::{ChunkLimits, EncodedChunk, encode_histograms};
+pub use encode::{ChunkLimits, EncodedChunk, encode_histograms, encode_histograms_with_starts};
 pub use encoder::{Appended, HistogramEncoder};
 
 const HEADER_BYTES: usize = 3;
+
+/// What 14 bits can count.
+const MOST_SAMPLES_WITH_STARTS: u16 = 0x3fff;
 
 fn reset_from_bits(byte: u8) -> CounterReset {
     match byte >> 6 {

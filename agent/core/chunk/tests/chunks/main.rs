@@ -12,5 +12,6 @@ mod histogram_columns;
 mod histograms;
 mod mutations;
 mod prometheus;
+mod starts;
 mod timing;
 mod vectors;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use narthex_chunk::{
     ChunkError, Encoding, HistogramEncoder, counter_reset, decode_floats_with_starts,
-    decode_histograms_with_starts, sample_count,
+    decode_histograms_with_starts, encode_xor2, sample_count,
 };
 use narthex_model::histogram::{CounterReset, Span};
 use narthex_model::{Histogram, STALE_NAN, is_stale_nan};
@@ -110,6 +110,16 @@ fn xor2_start_times_begin_where_the_header_says() {
     assert_eq!(floats(&later_only), Ok(expected([0, 0, 1500, 2600, 3600])));
     let none = chunk("#00", "", "", "", "");
     assert_eq!(floats(&none), Ok(expected([0; 5])));
+    for (chunk, starts) in [
+        (both, [400, 400, 1500, 2600, 3600]),
+        (first_only, [400; 5]),
+        (later_only, [0, 0, 1500, 2600, 3600]),
+        (none, [0; 5]),
+    ] {
+        let mut written = Vec::new();
+        encode_xor2(&times, &[1.0; 5], &starts, &mut written).unwrap();
+        assert_eq!(written, chunk, "{starts:?}");
+    }
 }
 
 /// 2^-128; schema 3; one span of two at offset -1; no negative span.
