@@ -63,6 +63,14 @@ impl Encoding {
         self as u8
     }
 
+    /// Whether start timestamps can stand in it.
+    pub fn has_starts(self) -> bool {
+        matches!(
+            self,
+            Encoding::Xor2 | Encoding::HistogramStart | Encoding::FloatHistogramStart
+        )
+    }
+
     /// Whether the samples are floats; they are histograms else.
     pub fn is_floats(self) -> bool {
         matches!(self, Encoding::Xor | Encoding::Xor2)

@@ -13,6 +13,7 @@ use crate::commit::{Entry, commit};
 use crate::head::Pages;
 use crate::ids::Reserve;
 use crate::page::{page_of, slot_of};
+use crate::starts::UNKNOWN;
 use crate::{Head, Log, histogram_check};
 
 /// Characters that the labels of an exemplar may have in all.
@@ -24,6 +25,8 @@ pub struct Batch<'a> {
     pub(crate) pages: Pages,
     pub(crate) entries: Vec<Entry>,
     pub(crate) histograms: Vec<Arc<Histogram>>,
+    /// When the counters of the first so many entries started, 0 if that is not known.
+    pub(crate) starts_ms: Vec<i64>,
     pub(crate) exemplars: Vec<(u32, Exemplar)>,
     pub(crate) metadata: BTreeMap<String, Metadata>,
     reserve: Reserve,
@@ -40,6 +43,7 @@ impl<'a> Batch<'a> {
             pages: head.pages(),
             entries: Vec::with_capacity(size),
             histograms: Vec::new(),
+            starts_ms: Vec::new(),
             exemplars: Vec::new(),
             metadata: BTreeMap::new(),
             reserve: Reserve::default(),
@@ -92,6 +96,18 @@ impl<'a> Batch<'a> {
         let id = self.known(series)?;
         self.push_histogram(id, timestamp_ms, histogram);
         Ok(())
+    }
+
+    /// Says when the counter started of a sample of this batch. Samples are counted from 0.
+    pub fn set_start(&mut self, sample: u32, start_ms: i64) {
+        let at = sample as usize;
+        if start_ms == UNKNOWN || at >= self.entries.len() {
+            return;
+        }
+        if self.starts_ms.len() <= at {
+            self.starts_ms.resize(at + 1, UNKNOWN);
+        }
+        self.starts_ms[at] = start_ms;
     }
 
     pub fn append_exemplar(

@@ -8,10 +8,11 @@ mod judge;
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use narthex_catalogue::Catalogue;
-use narthex_model::SampleValue;
+use narthex_model::sample::STALE_NAN_BITS;
+use narthex_model::{SampleValue, is_stale_nan};
 use narthex_storage::{AppendError, CommitError, CommitReport, Refused};
 
 use crate::counters::Tally;
@@ -22,10 +23,11 @@ use crate::page::{Page, PageInner, page_of, slot_of};
 use crate::record::others::{put_exemplar, put_metadata};
 use crate::record::{self, put_section};
 use crate::side::LateFit;
-use crate::{Batch, Head, Log, LogError};
+use crate::starts::UNKNOWN;
+use crate::{Batch, Head, Log, LogError, StartTimes};
 
 pub(crate) use judge::Scratch;
-use judge::{Bounds, Decision, View};
+use judge::{Bounds, Decision, View, zero_histogram};
 
 /// How often a record is encoded anew because the log went on to another epoch.
 const ATTEMPTS: usize = 8;
@@ -78,6 +80,7 @@ struct Committing<'a> {
     locked: Vec<MutexGuard<'a, PageInner>>,
     scratch: Box<Scratch>,
     in_order: bool,
+    start_times: StartTimes,
 }
 
 pub(crate) fn commit(batch: &Batch<'_>, log: &dyn Log) -> Result<CommitReport, CommitError> {
@@ -104,6 +107,7 @@ pub(crate) fn commit(batch: &Batch<'_>, log: &dyn Log) -> Result<CommitReport, C
         locked,
         scratch,
         in_order,
+        start_times: head.start_times(),
     };
     let written = committing.write(log);
     let report = written.map(|epoch| committing.apply(epoch, &gate));
@@ -140,6 +144,9 @@ impl<'a> Committing<'a> {
     /// Judges all samples and puts the record together.
     fn encode(&mut self, epoch: u32) {
         self.scratch.begin(self.batch.entries.len(), epoch);
+        if self.start_times.as_zeros && !self.batch.starts_ms.is_empty() {
+            self.scratch.begin_zeros(self.batch.entries.len());
+        }
         for number in 0..self.touched.len() {
             self.encode_page(number, epoch);
         }
@@ -157,10 +164,12 @@ impl<'a> Committing<'a> {
             locked,
             scratch,
             in_order,
+            start_times,
         } = self;
         let (Some(touched), Some(page)) = (touched.get_mut(number), locked.get(number)) else {
             return;
         };
+        let tracks_starts = tracks_starts(batch, *start_times, page);
         let entries = batch.entries.as_slice();
         let place = |position: usize, scratch: &Scratch| match in_order {
             true => position,
@@ -188,6 +197,10 @@ impl<'a> Committing<'a> {
                 view = Some(View::of(page, entry.id, same_epoch, defined));
             }
             let Some(view) = &mut view else { continue };
+            let zero = match scratch.zeros.is_empty() {
+                true => Decision::Known,
+                false => scratch.judge_zero(index, entry, view, bounds, batch),
+            };
             let decision = match entry.is_histogram {
                 false => scratch.judge_float(entry, view, bounds, page),
                 true => {
@@ -195,11 +208,17 @@ impl<'a> Committing<'a> {
                     scratch.judge_histogram(entry, view, bounds, page, all)
                 }
             };
-            let stores = matches!(
-                decision,
-                Decision::Store | Decision::StoreKey | Decision::Late
-            );
-            if stores && !view.defined {
+            if tracks_starts {
+                if zero.stores() {
+                    scratch.put_start(view, batch.start_ms(index), false, UNKNOWN);
+                }
+                if decision.stores() && !batch.is_stale(entry) {
+                    let (late, start_ms) = (decision == Decision::Late, batch.start_ms(index));
+                    let start_ms = if start_times.keep { start_ms } else { UNKNOWN };
+                    scratch.put_start(view, entry.timestamp_ms, late, start_ms);
+                }
+            }
+            if (decision.stores() || zero.stores()) && !view.defined {
                 view.defined = true;
                 if let Some(catalogue) = catalogue {
                     scratch.definitions.add(entry.id, view.birth, catalogue);
@@ -231,6 +250,7 @@ impl<'a> Committing<'a> {
         }
         put_section(&mut self.scratch.record, record::METADATA, &mut body);
         self.scratch.body = body;
+        self.scratch.flush_starts();
     }
 
     fn apply(&mut self, epoch: u32, gate: &Commit<'_>) -> CommitReport {
@@ -268,6 +288,7 @@ impl<'a> Committing<'a> {
         page.key_runs = touched.key_runs;
         page.history.forget(gate.oldest_reader);
         let range_ms = self.batch.head.chunk_range_ms;
+        let tracks_starts = tracks_starts(self.batch, self.start_times, page);
         for position in touched.range.clone() {
             let index = match self.in_order {
                 true => position,
@@ -275,6 +296,25 @@ impl<'a> Committing<'a> {
             };
             let (entry, decision) = (&entries[index], scratch.decisions[index]);
             let slot = slot_of(entry.id);
+            if let Some(zero @ (Decision::Store | Decision::StoreKey)) = scratch.zeros.get(index) {
+                let start_ms = self.batch.starts_ms[index];
+                page.append_zero(slot, start_ms, self.batch, entry, *zero, tally);
+                if !touched.all_defined {
+                    touched.page.defined.insert(slot);
+                }
+                if gate.oldest_reader.is_some() {
+                    page.history.note(gate.number, slot);
+                }
+            }
+            if tracks_starts && decision.stores() && !self.batch.is_stale(entry) {
+                let (late, start_ms) = (decision == Decision::Late, self.batch.start_ms(index));
+                let start_ms = if self.start_times.keep {
+                    start_ms
+                } else {
+                    UNKNOWN
+                };
+                page.note_start(slot, entry.timestamp_ms, start_ms, late);
+            }
             match decision {
                 Decision::Store | Decision::StoreKey if !entry.is_histogram => {
                     page.note_key(slot, entry.bits, decision == Decision::StoreKey);
@@ -315,7 +355,24 @@ impl<'a> Committing<'a> {
     }
 }
 
+/// Whether the starts of a page's samples are looked at: some come, or some are there.
+fn tracks_starts(batch: &Batch<'_>, start_times: StartTimes, page: &PageInner) -> bool {
+    page.starts.is_some() || (start_times.keep && !batch.starts_ms.is_empty())
+}
+
 impl Batch<'_> {
+    /// When the counter of an entry started.
+    fn start_ms(&self, index: usize) -> i64 {
+        self.starts_ms.get(index).copied().unwrap_or(UNKNOWN)
+    }
+
+    fn is_stale(&self, entry: &Entry) -> bool {
+        match self.histograms.get(entry.bits as usize) {
+            Some(histogram) if entry.is_histogram => is_stale_nan(histogram.sum),
+            _ => entry.bits == STALE_NAN_BITS,
+        }
+    }
+
     fn value(&self, entry: &Entry) -> SampleValue {
         match self.histograms.get(entry.bits as usize) {
             Some(histogram) if entry.is_histogram => SampleValue::Histogram(histogram.clone()),
@@ -325,6 +382,31 @@ impl Batch<'_> {
 }
 
 impl PageInner {
+    /// Adds a sample of nothing where the counter of an entry started.
+    fn append_zero(
+        &mut self,
+        slot: u8,
+        start_ms: i64,
+        batch: &Batch<'_>,
+        entry: &Entry,
+        decision: Decision,
+        tally: &mut Tally,
+    ) {
+        let range_ms = batch.head.chunk_range_ms;
+        match batch.histograms.get(entry.bits as usize) {
+            Some(histogram) if entry.is_histogram => {
+                let zero = Arc::new(zero_histogram(histogram));
+                self.append_histogram(slot, start_ms, &zero, range_ms, tally);
+            }
+            _ => {
+                let bits = 0f64.to_bits();
+                self.note_key(slot, bits, decision == Decision::StoreKey);
+                self.append_float(slot, start_ms, bits, range_ms, tally);
+            }
+        }
+        self.note_start(slot, start_ms, UNKNOWN, false);
+    }
+
     #[inline]
     fn note_key(&mut self, slot: u8, bits: u64, is_key: bool) {
         let hot = &mut self.hot[usize::from(slot)];

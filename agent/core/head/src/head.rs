@@ -5,7 +5,7 @@
 //! nobody holds two.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use narthex_catalogue::{Catalogue, Figure};
@@ -20,6 +20,7 @@ use crate::ids::Ids;
 use crate::isolation::Isolation;
 use crate::maintain::Garbage;
 use crate::page::Page;
+use crate::starts::Starts;
 use crate::{Batch, ChunkSource, Counters, Import};
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,24 @@ impl Default for Options {
     }
 }
 
+/// What becomes of the times at which counters started, where samples come with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartTimes {
+    /// They are stored.
+    pub keep: bool,
+    /// A sample of nothing is stored at the start, if it is newer than the series' last sample.
+    pub as_zeros: bool,
+}
+
+impl Default for StartTimes {
+    fn default() -> Self {
+        StartTimes {
+            keep: true,
+            as_zeros: false,
+        }
+    }
+}
+
 /// Pages, shared so that a batch can keep them at hand.
 pub(crate) type Pages = Arc<Vec<Arc<Page>>>;
 
@@ -56,6 +75,8 @@ pub struct Head {
     pub(crate) open_batches: OpenBatches,
     garbage: Mutex<Garbage>,
     window_ms: AtomicI64,
+    keeps_starts: AtomicBool,
+    starts_as_zeros: AtomicBool,
     min_valid_ms: AtomicI64,
     /// What `min_valid_ms` will be at the end of a replay.
     replayed_border_ms: AtomicI64,
@@ -86,6 +107,8 @@ impl Head {
             open_batches: OpenBatches::default(),
             garbage: Mutex::default(),
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
+            keeps_starts: AtomicBool::new(true),
+            starts_as_zeros: AtomicBool::new(false),
             min_valid_ms: AtomicI64::new(i64::MIN),
             replayed_border_ms: AtomicI64::new(i64::MIN),
             oldest_ms: AtomicI64::new(i64::MAX),
@@ -101,6 +124,12 @@ impl Head {
 
     pub fn set_out_of_order_window_ms(&self, window_ms: i64) {
         self.window_ms.store(window_ms, Ordering::Relaxed);
+    }
+
+    /// For batches that are committed from now on.
+    pub fn set_start_times(&self, what: StartTimes) {
+        self.keeps_starts.store(what.keep, Ordering::Relaxed);
+        self.starts_as_zeros.store(what.as_zeros, Ordering::Relaxed);
     }
 
     /// Exemplars that are too many go, oldest first.
@@ -190,6 +219,13 @@ impl Head {
 
     pub(crate) fn window_ms(&self) -> i64 {
         self.window_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_times(&self) -> StartTimes {
+        StartTimes {
+            keep: self.keeps_starts.load(Ordering::Relaxed),
+            as_zeros: self.starts_as_zeros.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn raise_min_valid(&self, border_ms: i64) {
@@ -335,6 +371,7 @@ impl Head {
         for page in self.pages().iter() {
             let page = page.lock();
             memory.pages += size_of::<Page>();
+            memory.pages += page.starts.as_ref().map_or(0, Starts::memory_bytes);
             memory.open_chunks += page.fragments.memory_bytes();
             memory.full_chunks += page.sealed.memory_bytes();
         }

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use narthex_chunk::{ChunkError, Encoding, decode_floats, decode_histograms};
+use narthex_chunk::{
+    ChunkError, Encoding, decode_floats_with_starts, decode_histograms_with_starts,
+};
 use narthex_model::{Exemplar, Histogram, Labels, Metadata, SampleValue};
 use narthex_storage::AppendError;
 
@@ -10,7 +12,8 @@ use crate::counters::Tally;
 use crate::delete::deletion;
 use crate::page::{PageInner, page_of, slot_of};
 use crate::sealed::{Place, SealedEntry};
-use crate::side::same;
+use crate::side::{LateFit, is_stale, same};
+use crate::starts::UNKNOWN;
 use crate::{Batch, Head, histogram_check};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +54,17 @@ impl<'a> Import<'a> {
         }
     }
 
+    pub fn labels(&self, series: u32) -> Option<Labels> {
+        self.head.catalogue().labels(series)
+    }
+
     pub fn float(&self, series: u32, timestamp_ms: i64, value: f64) {
-        self.sample(series, timestamp_ms, SampleValue::Float(value));
+        self.float_since(series, timestamp_ms, value, UNKNOWN);
+    }
+
+    /// With the time at which its counter started, 0 if that is not known.
+    pub fn float_since(&self, series: u32, timestamp_ms: i64, value: f64, start_ms: i64) {
+        self.sample(series, timestamp_ms, SampleValue::Float(value), start_ms);
     }
 
     pub fn histogram(
@@ -61,8 +73,20 @@ impl<'a> Import<'a> {
         timestamp_ms: i64,
         histogram: Arc<Histogram>,
     ) -> Result<(), ImportError> {
+        self.histogram_since(series, timestamp_ms, histogram, UNKNOWN)
+    }
+
+    /// With the time at which its counters started, 0 if that is not known.
+    pub fn histogram_since(
+        &self,
+        series: u32,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+        start_ms: i64,
+    ) -> Result<(), ImportError> {
         histogram_check::check(&histogram).map_err(ImportError::InvalidHistogram)?;
-        self.sample(series, timestamp_ms, SampleValue::Histogram(histogram));
+        let value = SampleValue::Histogram(histogram);
+        self.sample(series, timestamp_ms, value, start_ms);
         Ok(())
     }
 
@@ -70,19 +94,25 @@ impl<'a> Import<'a> {
     pub fn chunk(&self, series: u32, encoding: u8, bytes: &[u8]) -> Result<u64, ImportError> {
         let encoding = Encoding::from_code(encoding)?;
         let (mut times, mut floats, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
-        match encoding.is_floats() {
-            true => decode_floats(encoding, bytes, &mut times, &mut floats)?,
-            false => decode_histograms(encoding, bytes, &mut times, &mut histograms)?,
+        let mut starts = Vec::new();
+        if encoding.is_floats() {
+            decode_floats_with_starts(encoding, bytes, &mut times, &mut floats, &mut starts)?;
+        } else {
+            let values = &mut histograms;
+            decode_histograms_with_starts(encoding, bytes, &mut times, values, &mut starts)?;
         }
         let floats = floats.into_iter().map(SampleValue::Float);
         let values = floats.chain(histograms.into_iter().map(SampleValue::Histogram));
         let samples: Vec<(i64, SampleValue)> = times.into_iter().zip(values).collect();
         self.with_page(series, |page, tally| {
             let taken = page.take_chunk(slot_of(series), encoding, bytes, &samples, tally);
-            if !taken {
-                for (time, value) in &samples {
-                    self.add(page, series, *time, value.clone(), tally);
-                }
+            if taken {
+                let first_ms = samples.first().map_or(0, |(time, _)| *time);
+                page.note_start(slot_of(series), first_ms, UNKNOWN, false);
+                return;
+            }
+            for ((time, value), start_ms) in samples.iter().zip(&starts) {
+                self.add(page, series, *time, value.clone(), *start_ms, tally);
             }
         });
         Ok(samples.len() as u64)
@@ -108,9 +138,9 @@ impl<'a> Import<'a> {
         });
     }
 
-    fn sample(&self, series: u32, timestamp_ms: i64, value: SampleValue) {
+    fn sample(&self, series: u32, timestamp_ms: i64, value: SampleValue, start_ms: i64) {
         self.with_page(series, |page, tally| {
-            self.add(page, series, timestamp_ms, value, tally);
+            self.add(page, series, timestamp_ms, value, start_ms, tally);
         });
     }
 
@@ -129,6 +159,7 @@ impl<'a> Import<'a> {
         series: u32,
         timestamp_ms: i64,
         value: SampleValue,
+        start_ms: i64,
         tally: &mut Tally,
     ) {
         let slot = slot_of(series);
@@ -137,9 +168,15 @@ impl<'a> Import<'a> {
         let later = !hot.has_seen() || timestamp_ms > hot.last_ms();
         if !later {
             if timestamp_ms < hot.last_ms() || !page.is_last(slot, &value) {
-                page.insert_late(slot, timestamp_ms, value, 0, tally);
+                let fit = page.insert_late(slot, timestamp_ms, value, 0, tally);
+                if matches!(fit, LateFit::At(_)) {
+                    page.note_start(slot, timestamp_ms, start_ms, true);
+                }
             }
             return;
+        }
+        if !is_stale(&value) {
+            page.note_start(slot, timestamp_ms, start_ms, false);
         }
         match value {
             SampleValue::Float(value) => {

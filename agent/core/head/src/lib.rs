@@ -49,11 +49,12 @@ mod select;
 mod side;
 mod snapshot;
 mod source;
+mod starts;
 mod value;
 
 pub use batch::Batch;
 pub use counters::{Count, Counters};
-pub use head::{Head, Memory, Options};
+pub use head::{Head, Memory, Options, StartTimes};
 pub use import::{Import, ImportError};
 pub use log::{Log, LogError};
 pub use maintain::{Collected, Flushed, Truncated};

@@ -16,7 +16,9 @@ use crate::bytes::{put_signed, put_varint};
 use crate::counters::Tally;
 use crate::page::{PageInner, page_of, slot_of};
 use crate::read::read_chunk;
-use crate::record::others::{LateEntry, encode_histogram, put_histogram, put_late};
+use crate::record::others::{
+    LateEntry, StartEntry, encode_histogram, put_histogram, put_late, put_start,
+};
 use crate::record::{self, put_section};
 use crate::sealed::{InMemory, is_valid};
 use crate::{ChunkRef, Head, Log, LogError, SealedChunk};
@@ -154,15 +156,16 @@ impl Head {
                     // One that can't be read now can't be read after a replay either.
                     let samples = read_chunk(self, &entry).unwrap_or_default();
                     let samples = samples.iter().filter(|(time, _)| *time >= chunk.from_ms);
-                    late.put_older(series, samples, border_ms);
+                    late.put_older(page, series, samples, border_ms);
                 }
             }
             if side.late.newest_commit > seen {
-                late.put_older(series, side.late.buffer.iter(), border_ms);
+                late.put_older(page, series, side.late.buffer.iter(), border_ms);
             }
         }
         put_section(record, record::LATE_FLOATS, &mut late.floats);
         put_section(record, record::HISTOGRAMS, &mut late.histograms);
+        put_section(record, record::STARTS, &mut late.starts);
     }
 
     /// Whether someone reads who asked for samples before this time.
@@ -260,6 +263,7 @@ fn truncate_page(page: &mut PageInner, border_ms: i64, seen: u64, tally: &mut Ta
             tally.stretch_to(oldest_ms.max(border_ms).min(late_ms));
         }
     }
+    page.shrink();
 }
 
 /// Late samples for a record.
@@ -269,16 +273,31 @@ struct LateSections {
     last_float_id: u32,
     histograms: Vec<u8>,
     last_histogram_id: u32,
+    starts: Vec<u8>,
+    last_start_id: u32,
 }
 
 impl LateSections {
     fn put_older<'a>(
         &mut self,
+        page: &PageInner,
         (id, birth): (u32, u8),
         samples: impl Iterator<Item = &'a (i64, SampleValue)>,
         border_ms: i64,
     ) {
         for (timestamp_ms, value) in samples.filter(|(time, _)| *time < border_ms) {
+            let starts = page.starts.as_ref();
+            let start_ms = starts.map_or(0, |starts| starts.at_ms(slot_of(id), *timestamp_ms));
+            if start_ms != 0 {
+                let entry = StartEntry {
+                    id,
+                    birth,
+                    late: true,
+                    timestamp_ms: *timestamp_ms,
+                    start_ms,
+                };
+                put_start(&mut self.starts, &mut self.last_start_id, &entry);
+            }
             match value {
                 SampleValue::Float(value) => {
                     let entry = LateEntry {

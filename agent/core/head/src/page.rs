@@ -20,6 +20,7 @@ use crate::history::{History, Slots};
 use crate::hot::Hot;
 use crate::sealed::{END_OF_LIST, Place, SealedChunks, SealedEntry};
 use crate::side::{LateChunk, LateFit, OpenHistograms, Side, stale_histogram};
+use crate::starts::{StartChanges, Starts, UNKNOWN};
 
 pub(crate) use raw::Raw;
 
@@ -62,6 +63,8 @@ pub(crate) struct PageInner {
     /// Empty, or one for each slot.
     sides: Vec<Option<Box<Side>>>,
     pub(crate) history: History,
+    /// When counters started, if that is known of any.
+    pub(crate) starts: Option<Starts>,
 }
 
 /// A set of slots that is read without a lock.
@@ -127,6 +130,7 @@ impl Default for Page {
                 sealed: SealedChunks::default(),
                 sides: Vec::new(),
                 history: History::default(),
+                starts: None,
             }),
         }
     }
@@ -426,6 +430,29 @@ impl PageInner {
         *hot = Hot::default();
         self.keyed.remove(slot);
         self.history.clear(slot);
+        if let Some(starts) = &mut self.starts {
+            starts.clear(slot);
+        }
+    }
+
+    /// Notes when the counter began whose sample is at this time, and is the series' last unless
+    /// it came late.
+    pub(crate) fn note_start(&mut self, slot: u8, timestamp_ms: i64, start_ms: i64, late: bool) {
+        if self.starts.is_none() && start_ms == UNKNOWN {
+            return;
+        }
+        let starts = self.starts.get_or_insert_default();
+        if late {
+            starts.set_one(slot, timestamp_ms, start_ms);
+        } else if starts.last_ms(slot) != start_ms {
+            starts.set_from(slot, timestamp_ms, start_ms);
+        }
+    }
+
+    /// The starts of a series' samples, if any is known.
+    pub(crate) fn start_changes(&self, slot: u8) -> StartChanges {
+        let starts = self.starts.as_ref();
+        starts.map_or_else(StartChanges::default, |starts| starts.changes(slot))
     }
 
     /// Whether the slot has something of a series, be it that there was one.
@@ -468,6 +495,20 @@ impl PageInner {
         let list = &mut self.hot[usize::from(slot)].sealed;
         tally.chunks_removed += self.sealed.remove(list, |_, end_ms| end_ms < border_ms);
         self.truncate_side(slot, border_ms, seen, tally);
+        if self.starts.is_some() {
+            // Late samples may stay.
+            let late_ms = self.late_start_ms(slot).unwrap_or(border_ms);
+            if let Some(starts) = &mut self.starts {
+                starts.forget_before(slot, border_ms.min(late_ms));
+            }
+        }
+    }
+
+    /// Frees what no series has any more.
+    pub(crate) fn shrink(&mut self) {
+        if self.starts.as_ref().is_some_and(Starts::is_empty) {
+            self.starts = None;
+        }
     }
 
     fn truncate_side(&mut self, slot: u8, border_ms: i64, seen: u64, tally: &mut Tally) {

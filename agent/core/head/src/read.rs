@@ -9,8 +9,9 @@ use narthex_storage::{Column, Series, StorageError};
 
 use crate::Head;
 use crate::isolation::Ticket;
-use crate::page::{Page, Raw, slot_of};
+use crate::page::{Page, PageInner, Raw, slot_of};
 use crate::sealed::{Place, SealedEntry};
+use crate::starts::StartChanges;
 
 /// Someone who reads: while it lives, it sees the head as it was, and what it reads stays.
 pub(crate) struct Reader {
@@ -63,17 +64,23 @@ impl Series for HeadSeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        let reader = &*self.reader;
-        let slot = slot_of(self.id);
-        let page = self.page.lock();
-        if self.page.generation(slot) != self.generation {
-            // It was empty, and has gone.
-            return Ok(());
+        match self.take(|_, _| ()) {
+            Some((raw, ())) => self.visit_raw(raw, visit),
+            None => Ok(()),
         }
-        let seen = reader.ticket.seen;
-        let raw = page.raw(slot, seen, reader.start_ms, reader.end_ms);
-        drop(page);
-        Visit { reader, raw }.run(visit)
+    }
+
+    fn visit_with_starts(
+        &self,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
+    ) -> Result<(), StorageError> {
+        let Some((raw, changes)) = self.take(PageInner::start_changes) else {
+            return Ok(());
+        };
+        if changes.is_empty() {
+            return self.visit_raw(raw, &mut |column| visit(column, &[]));
+        }
+        self.visit_raw(raw, &mut starting(&changes, visit))
     }
 
     fn time_range_ms(&self) -> Option<(i64, i64)> {
@@ -86,6 +93,41 @@ impl Series for HeadSeries {
 
     fn place(&self) -> u64 {
         u64::from(self.id)
+    }
+}
+
+impl HeadSeries {
+    /// What is to be read without the page, and `more` of it; `None` if the series has gone.
+    fn take<T>(&self, more: impl FnOnce(&PageInner, u8) -> T) -> Option<(Raw, T)> {
+        let reader = &*self.reader;
+        let slot = slot_of(self.id);
+        let page = self.page.lock();
+        if self.page.generation(slot) != self.generation {
+            // It was empty.
+            return None;
+        }
+        let seen = reader.ticket.seen;
+        let raw = page.raw(slot, seen, reader.start_ms, reader.end_ms);
+        Some((raw, more(&page, slot)))
+    }
+
+    fn visit_raw(&self, raw: Raw, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let reader = &*self.reader;
+        Visit { reader, raw }.run(visit)
+    }
+}
+
+/// Hands on each run with its starts.
+fn starting(
+    changes: &StartChanges,
+    visit: &mut dyn FnMut(Column<'_>, &[i64]),
+) -> impl FnMut(Column<'_>) {
+    let mut starts_ms = Vec::new();
+    move |column| {
+        let (Column::Floats { timestamps_ms, .. } | Column::Histograms { timestamps_ms, .. }) =
+            column;
+        changes.fill(timestamps_ms, &mut starts_ms);
+        visit(column, &starts_ms);
     }
 }
 

@@ -193,6 +193,7 @@ impl Worker<'_> {
             record::LATE_FLOATS => self.late(body),
             record::DELETIONS => self.deletions(body),
             record::TRUNCATION => self.truncation(body),
+            record::STARTS => self.starts(body),
             _ => Ok(()),
         }
     }
@@ -323,6 +324,31 @@ impl Worker<'_> {
                     let interval = (deletion.start_ms, deletion.end_ms);
                     page.add_deletion(slot_of(deletion.id), interval);
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// Also those of samples that are passed over: later ones may have the same.
+    fn starts(&mut self, body: Reader<'_>) -> Result<(), DamagedRecord> {
+        let origin = Reader::new(body.rest());
+        others::each_start(body, |entry| {
+            if !self.is_mine(entry.id) {
+                return Ok(());
+            }
+            self.reach(entry.id, &origin)?;
+            let slot = slot_of(entry.id);
+            let Some(page) = self.pages.get(page_of(entry.id)) else {
+                return Ok(());
+            };
+            let mut page = page.lock();
+            if page.births[usize::from(slot)] != entry.birth {
+                return Ok(());
+            }
+            let starts = page.starts.get_or_insert_default();
+            match entry.late {
+                true => starts.set_one(slot, entry.timestamp_ms, entry.start_ms),
+                false => starts.set_from(slot, entry.timestamp_ms, entry.start_ms),
             }
             Ok(())
         })

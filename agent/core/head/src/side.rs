@@ -169,6 +169,14 @@ impl Late {
     }
 }
 
+/// Whether a sample marks the end of its series.
+pub(crate) fn is_stale(value: &SampleValue) -> bool {
+    match value {
+        SampleValue::Float(value) => is_stale_nan(*value),
+        SampleValue::Histogram(histogram) => is_stale_nan(histogram.sum),
+    }
+}
+
 /// Equal to the bit.
 pub(crate) fn same(a: &SampleValue, b: &SampleValue) -> bool {
     match (a, b) {

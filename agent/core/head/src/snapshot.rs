@@ -3,8 +3,9 @@
 //! Eight bytes that say what it is, the version (four bytes), then sections: kind (one byte),
 //! length (eight bytes), CRC-32C of the body (four bytes), body. Fixed numbers are little-endian,
 //! the others as in the log's records (see `record`). Kinds: 1 the times, metadata and exemplars,
-//! 2 the catalogue, 3 a page, 4 the end, which counts the pages. A page is its number, its births
-//! if there are any, and its series: see `page`.
+//! 2 the catalogue, 3 a page, 4 the end, which counts the pages, 5 the starts of the counters of a
+//! page, if any is known. A page is its number, its births if there are any, and its series: see
+//! `page`, as for starts.
 
 mod page;
 
@@ -31,6 +32,7 @@ const STATE: u8 = 1;
 const CATALOGUE: u8 = 2;
 const PAGE: u8 = 3;
 const END: u8 = 4;
+const STARTS: u8 = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -46,7 +48,8 @@ pub enum SnapshotError {
 pub struct SnapshotRead {
     pub series: u64,
     pub chunks: u64,
-    /// Pages (of up to 256 series) whose samples could not be read; their labels are there.
+    /// Pages (of up to 256 series) whose samples, or the starts of their counters, could not be
+    /// read; their labels are there.
     pub damaged_pages: u64,
 }
 
@@ -66,9 +69,16 @@ impl Head {
         for (number, page) in self.pages().iter().enumerate() {
             body.clear();
             put_varint(&mut body, number as u64);
-            if page::write(&page.lock(), &mut body) {
+            let page = page.lock();
+            let mut starts = Vec::new();
+            if page::write(&page, &mut body) {
+                page::write_starts(&page, number, &mut starts);
+                drop(page);
                 write_section(to, PAGE, &body)?;
                 pages += 1;
+            }
+            if !starts.is_empty() {
+                write_section(to, STARTS, &starts)?;
             }
         }
         body.clear();
@@ -100,6 +110,11 @@ impl Head {
                 PAGE => {
                     pages += 1;
                     let taken = sound && self.read_page(body, &mut tally);
+                    read.damaged_pages += u64::from(!taken);
+                }
+                // Without them the samples are still good.
+                STARTS => {
+                    let taken = sound && self.read_starts(body).is_ok();
                     read.damaged_pages += u64::from(!taken);
                 }
                 END => ended = sound && Reader::new(body).varint() == Ok(pages),
@@ -164,6 +179,16 @@ impl Head {
         }
         *self.catalogue_mut() = catalogue;
         Ok(())
+    }
+
+    /// Of a page that was read before.
+    fn read_starts(&self, body: &[u8]) -> Result<(), DamagedRecord> {
+        let mut body = Reader::new(body);
+        let number = body.varint()?;
+        let pages = self.pages();
+        let page = usize::try_from(number).ok().and_then(|at| pages.get(at));
+        let page = page.ok_or_else(|| body.damaged("starts of a page that is not there"))?;
+        page::read_starts(&mut page.lock(), &mut body)
     }
 
     /// False if the page is damaged; nothing of it is taken then.

@@ -99,6 +99,13 @@ pub trait Appender: Send {
         histogram: Arc<Histogram>,
     ) -> Result<(), AppendError>;
 
+    /// Says when the counter of one of the batch's samples started, which are counted as in
+    /// [`Refused`]. What becomes of it is the store's affair; one that keeps no starts leaves this as
+    /// it is.
+    fn set_start(&mut self, sample: u32, start_ms: i64) {
+        let _ = (sample, start_ms);
+    }
+
     /// Adds an exemplar. One that is not newer than the series' newest is passed over.
     fn append_exemplar(
         &mut self,

@@ -73,6 +73,7 @@ impl Appendable for MemoryStore {
         Box::new(MemoryAppender {
             store: self,
             batch: Vec::new(),
+            starts_ms: BTreeMap::new(),
         })
     }
 }
@@ -80,6 +81,7 @@ impl Appendable for MemoryStore {
 struct MemoryAppender<'a> {
     store: &'a MemoryStore,
     batch: Vec<(Labels, i64, SampleValue)>,
+    starts_ms: BTreeMap<u32, i64>,
 }
 
 impl MemoryAppender<'_> {
@@ -151,6 +153,10 @@ impl Appender for MemoryAppender<'_> {
         self.add_known(series, timestamp_ms, SampleValue::Histogram(histogram))
     }
 
+    fn set_start(&mut self, sample: u32, start_ms: i64) {
+        self.starts_ms.insert(sample, start_ms);
+    }
+
     /// Exemplars are not kept here.
     fn append_exemplar(&mut self, _: SeriesRef, _: &Exemplar) -> Result<(), AppendError> {
         Ok(())
@@ -161,6 +167,11 @@ impl Appender for MemoryAppender<'_> {
 
     fn commit(self: Box<Self>) -> Result<CommitReport, CommitError> {
         let mut report = CommitReport::default();
+        for (sample, start_ms) in &self.starts_ms {
+            if let Some((labels, timestamp_ms, _)) = self.batch.get(*sample as usize) {
+                self.store.set_start(labels, *timestamp_ms, *start_ms);
+            }
+        }
         let mut series = self.store.write();
         for (index, (labels, timestamp_ms, value)) in (0..).zip(self.batch) {
             let samples = series.entry(labels).or_default();

@@ -3,7 +3,8 @@
 //! Floats are collected and cut into chunks of about 480 samples (a 2 h block at 15 s has one chunk
 //! a series), less where they compress badly: long chunks take less room and are read faster as a
 //! whole, while short ones are read faster in part. Chunks that are long enough already are copied
-//! as they are.
+//! as they are. Where counters' starts are known, chunks have Prometheus's encodings with start
+//! timestamps, and a start that stays for a while has chunks of its own, as it costs nothing there.
 //!
 //! Keeps true: the chunks of a series ascend and do not overlap; samples outside the block's range,
 //! and those not newer than the one before, are left out.
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use narthex_block_format::{Chunk, ChunkMeta};
 use narthex_chunk::{
     ChunkError, ChunkLimits, EncodedChunk, Encoding, XorEncoder, encode_histograms,
+    encode_histograms_with_starts, encode_xor2,
 };
 use narthex_model::Histogram;
 use narthex_storage::Column;
@@ -42,6 +44,9 @@ impl Default for WriteOptions {
     }
 }
 
+/// Samples with one start that are worth a chunk of their own.
+const ONE_START_SAMPLES: usize = 30;
+
 /// Histograms that are collected before they are written, at most.
 const HISTOGRAMS_MAX: usize = 480;
 
@@ -63,6 +68,8 @@ pub(crate) struct ChunkMaker {
     times_ms: Vec<i64>,
     floats: Vec<f64>,
     histograms: Vec<Arc<Histogram>>,
+    /// When the counters of the first so many samples started, 0 if that is not known.
+    starts_ms: Vec<i64>,
     /// Time of the newest sample of the series.
     last_ms: Option<i64>,
     made: Vec<ChunkMeta>,
@@ -91,6 +98,7 @@ impl ChunkMaker {
             times_ms: Vec::new(),
             floats: Vec::new(),
             histograms: Vec::new(),
+            starts_ms: Vec::new(),
             last_ms: None,
             made: Vec::new(),
             encoder: XorEncoder::default(),
@@ -99,8 +107,8 @@ impl ChunkMaker {
         }
     }
 
-    /// Takes samples of the series.
-    pub(crate) fn push(&mut self, column: Column<'_>) -> Result<(), Error> {
+    /// Takes samples of the series, with the starts of their counters if any is known.
+    pub(crate) fn push(&mut self, column: Column<'_>, starts_ms: &[i64]) -> Result<(), Error> {
         let (Column::Floats { timestamps_ms, .. } | Column::Histograms { timestamps_ms, .. }) =
             column;
         let inside = self.inside(timestamps_ms);
@@ -109,7 +117,7 @@ impl ChunkMaker {
             .get(inside.start)
             .is_none_or(|first| self.last_ms.is_none_or(|last| last < *first));
         if rises && follows {
-            return self.push_run(column, inside);
+            return self.push_run(column, starts_ms, inside);
         }
         for at in 0..timestamps_ms.len() {
             let wanted = timestamps_ms.get(at).is_some_and(|time_ms| {
@@ -117,7 +125,7 @@ impl ChunkMaker {
                 newer && self.range_ms.0 <= *time_ms && *time_ms < self.range_ms.1
             });
             if wanted {
-                self.push_run(column, at..at + 1)?;
+                self.push_run(column, starts_ms, at..at + 1)?;
             }
         }
         Ok(())
@@ -174,29 +182,41 @@ impl ChunkMaker {
         start..end.max(start)
     }
 
-    fn push_run(&mut self, column: Column<'_>, run: std::ops::Range<usize>) -> Result<(), Error> {
+    fn push_run(
+        &mut self,
+        column: Column<'_>,
+        starts_ms: &[i64],
+        run: std::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        let starts_ms = starts_ms.get(run.clone()).unwrap_or_default();
         match column {
             Column::Floats {
                 timestamps_ms,
                 values,
             } => {
                 let times = timestamps_ms.get(run.clone()).unwrap_or_default();
-                self.push_floats(times, values.get(run).unwrap_or_default())
+                self.push_floats(times, values.get(run).unwrap_or_default(), starts_ms)
             }
             Column::Histograms {
                 timestamps_ms,
                 values,
             } => {
                 let times = timestamps_ms.get(run.clone()).unwrap_or_default();
-                self.push_histograms(times, values.get(run).unwrap_or_default())
+                self.push_histograms(times, values.get(run).unwrap_or_default(), starts_ms)
             }
         }
     }
 
-    fn push_floats(&mut self, times_ms: &[i64], values: &[f64]) -> Result<(), Error> {
+    fn push_floats(
+        &mut self,
+        times_ms: &[i64],
+        values: &[f64],
+        starts_ms: &[i64],
+    ) -> Result<(), Error> {
         if !self.histograms.is_empty() {
             self.flush_histograms()?;
         }
+        self.push_starts(starts_ms);
         self.times_ms.extend_from_slice(times_ms);
         self.floats.extend_from_slice(values);
         self.last_ms = times_ms.last().copied().or(self.last_ms);
@@ -212,11 +232,13 @@ impl ChunkMaker {
         &mut self,
         times_ms: &[i64],
         values: &[Arc<Histogram>],
+        starts_ms: &[i64],
     ) -> Result<(), Error> {
         if !self.floats.is_empty() {
             self.flush_floats()?;
         }
         self.last_ms = times_ms.last().copied().or(self.last_ms);
+        let mut starts = starts_ms.chunks(HISTOGRAMS_MAX);
         for (times_ms, values) in times_ms
             .chunks(HISTOGRAMS_MAX)
             .zip(values.chunks(HISTOGRAMS_MAX))
@@ -224,10 +246,19 @@ impl ChunkMaker {
             if self.histograms.len() + values.len() > HISTOGRAMS_MAX {
                 self.flush_histograms()?;
             }
+            self.push_starts(starts.next().unwrap_or_default());
             self.times_ms.extend_from_slice(times_ms);
             self.histograms.extend_from_slice(values);
         }
         Ok(())
+    }
+
+    /// Takes the starts of samples that are about to be taken.
+    fn push_starts(&mut self, starts_ms: &[i64]) {
+        if starts_ms.iter().any(|start_ms| *start_ms != 0) {
+            self.starts_ms.resize(self.times_ms.len(), 0);
+            self.starts_ms.extend_from_slice(starts_ms);
+        }
     }
 
     /// A few more than wanted are better than a short chunk behind.
@@ -254,15 +285,13 @@ impl ChunkMaker {
 
     /// Writes a chunk of the first `count` floats that wait, or of fewer if it gets too large.
     fn cut_floats(&mut self, mut count: usize) -> Result<(), Error> {
+        let mut encoding;
         loop {
             count = count
                 .clamp(1, narthex_chunk::MAX_SAMPLES)
                 .min(self.floats.len());
-            self.bytes.clear();
-            let times = self.times_ms.get(..count).unwrap_or_default();
-            let values = self.floats.get(..count).unwrap_or_default();
-            let encoded = self.encoder.encode(times, values, &mut self.bytes);
-            encoded.map_err(not_encoded)?;
+            count = self.samples_of_one_start(count);
+            encoding = self.encode_floats(count)?;
             let limit = self.options.chunk_bytes;
             if self.bytes.len() <= limit || count < 2 {
                 break;
@@ -276,7 +305,7 @@ impl ChunkMaker {
         ) else {
             return Ok(());
         };
-        let chunk_ref = self.segments.write(Encoding::Xor.code(), &self.bytes)?;
+        let chunk_ref = self.segments.write(encoding.code(), &self.bytes)?;
         let meta = ChunkMeta {
             min_ms,
             max_ms,
@@ -286,18 +315,58 @@ impl ChunkMaker {
         self.count(count, true);
         self.times_ms.drain(..count);
         self.floats.drain(..count);
+        self.starts_ms.drain(..count.min(self.starts_ms.len()));
         Ok(())
+    }
+
+    /// Encodes the first `count` floats that wait.
+    fn encode_floats(&mut self, count: usize) -> Result<Encoding, Error> {
+        self.bytes.clear();
+        let times = self.times_ms.get(..count).unwrap_or_default();
+        let values = self.floats.get(..count).unwrap_or_default();
+        if self
+            .starts_ms
+            .iter()
+            .take(count)
+            .all(|start_ms| *start_ms == 0)
+        {
+            let encoded = self.encoder.encode(times, values, &mut self.bytes);
+            encoded.map_err(not_encoded)?;
+            return Ok(Encoding::Xor);
+        }
+        let missing = count.saturating_sub(self.starts_ms.len());
+        self.starts_ms.resize(self.starts_ms.len() + missing, 0);
+        let encoded = encode_xor2(times, values, &self.starts_ms, &mut self.bytes);
+        encoded.map_err(not_encoded)?;
+        Ok(Encoding::Xor2)
+    }
+
+    /// As many of the first `count` floats as have one start, if those are many, or all.
+    fn samples_of_one_start(&self, count: usize) -> usize {
+        let starts = self.starts_ms.get(..count.min(self.starts_ms.len()));
+        let starts = starts.unwrap_or_default();
+        let Some(first) = starts.first() else {
+            return count;
+        };
+        // Behind those that are noted, none is known.
+        let same = starts.iter().take_while(|start_ms| *start_ms == first);
+        match same.count() {
+            same if same >= ONE_START_SAMPLES => same,
+            _ => count,
+        }
     }
 
     fn flush_histograms(&mut self) -> Result<(), Error> {
         let times_ms = std::mem::take(&mut self.times_ms);
         let values = std::mem::take(&mut self.histograms);
+        let mut starts_ms = std::mem::take(&mut self.starts_ms);
+        starts_ms.resize(times_ms.len(), 0);
         let limits = ChunkLimits {
             samples: u16::try_from(self.options.chunk_samples).unwrap_or(u16::MAX),
             // Histograms are decoded together anyway, and each chunk repeats their layout.
             bytes: self.options.chunk_bytes.saturating_mul(2),
         };
-        for chunk in encoded(&times_ms, &values, limits)? {
+        for chunk in encoded(&times_ms, &values, &starts_ms, limits)? {
             let chunk_ref = self.segments.write(chunk.encoding.code(), &chunk.bytes)?;
             let meta = ChunkMeta {
                 min_ms: chunk.start_ms,
@@ -313,6 +382,8 @@ impl ChunkMaker {
         self.times_ms.clear();
         self.histograms = values;
         self.histograms.clear();
+        self.starts_ms = starts_ms;
+        self.starts_ms.clear();
         Ok(())
     }
 
@@ -341,23 +412,25 @@ impl ChunkMaker {
 fn encoded(
     times_ms: &[i64],
     values: &[Arc<Histogram>],
+    starts_ms: &[i64],
     limits: ChunkLimits,
 ) -> Result<Vec<EncodedChunk>, Error> {
-    let error = match encode_histograms(times_ms, values, limits) {
+    let error = match encode_histograms_with_starts(times_ms, values, starts_ms, limits) {
         Ok(chunks) => return Ok(chunks),
         Err(error) => error,
     };
-    let all = times_ms.iter().zip(values);
-    let good = all.filter(|(time_ms, histogram)| {
-        let one = std::slice::from_ref(*histogram);
-        encode_histograms(std::slice::from_ref(*time_ms), one, limits).is_ok()
-    });
-    let (times_ms, good): (Vec<i64>, Vec<Arc<Histogram>>) = good
-        .map(|(time_ms, histogram)| (*time_ms, histogram.clone()))
-        .unzip();
+    let (mut times, mut starts, mut good) = (Vec::new(), Vec::new(), Vec::new());
+    for ((time_ms, start_ms), histogram) in times_ms.iter().zip(starts_ms).zip(values) {
+        let one = std::slice::from_ref(histogram);
+        if encode_histograms(std::slice::from_ref(time_ms), one, limits).is_ok() {
+            times.push(*time_ms);
+            starts.push(*start_ms);
+            good.push(histogram.clone());
+        }
+    }
     let lost = values.len() - good.len();
     tracing::warn!(%error, lost, "histograms that contradict themselves are left out of a block");
-    encode_histograms(&times_ms, &good, limits).map_err(not_encoded)
+    encode_histograms_with_starts(&times, &good, &starts, limits).map_err(not_encoded)
 }
 
 fn not_encoded(error: ChunkError) -> Error {

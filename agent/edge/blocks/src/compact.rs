@@ -144,11 +144,12 @@ fn add_part(
             continue;
         }
         let mut failure = None;
-        part.visit_chunk(chunk, &mut continues, buffers, &mut |column: Column<'_>| {
+        let mut push = |column: Column<'_>, starts_ms: &[i64]| {
             if failure.is_none() {
-                failure = writer.chunks.push(column).err();
+                failure = writer.chunks.push(column, starts_ms).err();
             }
-        });
+        };
+        part.visit_chunk(chunk, &mut continues, buffers, true, &mut push);
         failure.map_or(Ok(()), Err)?;
     }
     Ok(())
@@ -178,7 +179,7 @@ fn copy_chunk(
         }
         // What they are made of is costly to take apart.
         Encoding::Histogram | Encoding::FloatHistogram => true,
-        // Only new versions of Prometheus read these.
+        // Only new versions of Prometheus read these: they stay only where there are starts.
         Encoding::Xor2 | Encoding::HistogramStart | Encoding::FloatHistogramStart => false,
     };
     let is_copied = is_long && writer.chunks.has_place_for(meta);

@@ -196,6 +196,17 @@ impl MergedSeries {
         series
     }
 
+    fn visit_clusters(&self, with_starts: bool, visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        for (at, cluster) in self.clusters().enumerate() {
+            match cluster {
+                [only] if at == 0 => visit_part(only.as_ref(), with_starts, visit)?,
+                [only] => visit_after_another(only.as_ref(), with_starts, visit)?,
+                several => visit_interleaved(several, with_starts, visit)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Parts that overlap, together; ascending in time.
     fn clusters(&self) -> impl Iterator<Item = &[Box<dyn Series>]> {
         let count = match self.cluster_ends.len() {
@@ -212,6 +223,21 @@ impl MergedSeries {
             let start = cluster.checked_sub(1).map_or(0, end);
             self.parts.get(start..end(cluster)).unwrap_or_default()
         })
+    }
+}
+
+/// Takes a run of samples with the starts of their counters, which may be none.
+type Visit<'a> = dyn FnMut(Column<'_>, &[i64]) + 'a;
+
+/// Visits a part, with starts if they are asked for.
+fn visit_part(
+    part: &dyn Series,
+    with_starts: bool,
+    visit: &mut Visit<'_>,
+) -> Result<(), StorageError> {
+    match with_starts {
+        true => part.visit_with_starts(visit),
+        false => part.visit(&mut |column| visit(column, &[])),
     }
 }
 
@@ -265,14 +291,14 @@ impl Series for MergedSeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        for (at, cluster) in self.clusters().enumerate() {
-            match cluster {
-                [only] if at == 0 => only.visit(visit)?,
-                [only] => visit_after_another(only.as_ref(), visit)?,
-                several => visit_interleaved(several, visit)?,
-            }
-        }
-        Ok(())
+        self.visit_clusters(false, &mut |column, _| visit(column))
+    }
+
+    fn visit_with_starts(
+        &self,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
+    ) -> Result<(), StorageError> {
+        self.visit_clusters(true, visit)
     }
 
     fn time_range_ms(&self) -> Option<(i64, i64)> {
@@ -289,34 +315,38 @@ impl Series for MergedSeries {
 /// Visits a part whose first sample follows one of another part.
 fn visit_after_another(
     part: &dyn Series,
-    visit: &mut dyn FnMut(Column<'_>),
+    with_starts: bool,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StorageError> {
     let mut is_first = true;
-    part.visit(&mut |column| {
+    visit_part(part, with_starts, &mut |column, starts_ms| {
         let was_first = std::mem::replace(&mut is_first, false);
         let Column::Histograms {
             timestamps_ms,
             values,
         } = column
         else {
-            return visit(column);
+            return visit(column, starts_ms);
         };
         let (true, [first, rest @ ..]) = (was_first, values) else {
-            return visit(column);
+            return visit(column, starts_ms);
         };
         if !speaks_of_predecessor(first) {
-            return visit(column);
+            return visit(column, starts_ms);
         }
         let (first_time, rest_times) = timestamps_ms.split_at(1);
-        visit(Column::Histograms {
+        let (first_start, rest_starts) = starts_ms.split_at(starts_ms.len().min(1));
+        let column = Column::Histograms {
             timestamps_ms: first_time,
             values: &[without_hint(first)],
-        });
+        };
+        visit(column, first_start);
         if !rest.is_empty() {
-            visit(Column::Histograms {
+            let column = Column::Histograms {
                 timestamps_ms: rest_times,
                 values: rest,
-            });
+            };
+            visit(column, rest_starts);
         }
     })
 }
@@ -342,11 +372,12 @@ pub(crate) fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
 /// Joins parts that overlap, sample by sample.
 fn visit_interleaved(
     parts: &[Box<dyn Series>],
-    visit: &mut dyn FnMut(Column<'_>),
+    with_starts: bool,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StorageError> {
     let mut cursors = Vec::with_capacity(parts.len());
     for part in parts {
-        cursors.push(Cursor::read(part.as_ref())?);
+        cursors.push(Cursor::read(part.as_ref(), with_starts)?);
     }
     let mut output = Output::new(visit);
     let mut last_source = None;
@@ -389,35 +420,56 @@ enum Values {
     Histograms(Vec<Arc<Histogram>>),
 }
 
+/// Samples of one kind that follow each other.
+struct Run {
+    times_ms: Vec<i64>,
+    values: Values,
+    /// None, or of the first so many samples.
+    starts_ms: Vec<i64>,
+}
+
 /// The samples of one part, and how far they are taken.
 #[derive(Default)]
 struct Cursor {
     /// Not empty, each of them.
-    runs: Vec<(Vec<i64>, Values)>,
+    runs: Vec<Run>,
     run: usize,
     at: usize,
 }
 
 impl Cursor {
-    fn read(part: &dyn Series) -> Result<Self, StorageError> {
-        let mut runs: Vec<(Vec<i64>, Values)> = Vec::new();
-        part.visit(&mut |column| match column {
+    fn read(part: &dyn Series, with_starts: bool) -> Result<Self, StorageError> {
+        let mut runs: Vec<Run> = Vec::new();
+        visit_part(part, with_starts, &mut |column, starts_ms| match column {
             Column::Floats {
                 timestamps_ms,
                 values,
             } => match runs.last_mut() {
-                Some((times, Values::Floats(floats))) => {
-                    times.extend_from_slice(timestamps_ms);
+                Some(Run {
+                    times_ms,
+                    values: Values::Floats(floats),
+                    starts_ms: starts,
+                }) => {
+                    add_starts(starts, times_ms.len(), starts_ms);
+                    times_ms.extend_from_slice(timestamps_ms);
                     floats.extend_from_slice(values);
                 }
-                _ => runs.push((timestamps_ms.to_vec(), Values::Floats(values.to_vec()))),
+                _ => runs.push(Run {
+                    times_ms: timestamps_ms.to_vec(),
+                    values: Values::Floats(values.to_vec()),
+                    starts_ms: starts_ms.to_vec(),
+                }),
             },
             Column::Histograms {
                 timestamps_ms,
                 values,
-            } => runs.push((timestamps_ms.to_vec(), Values::Histograms(values.to_vec()))),
+            } => runs.push(Run {
+                times_ms: timestamps_ms.to_vec(),
+                values: Values::Histograms(values.to_vec()),
+                starts_ms: starts_ms.to_vec(),
+            }),
         })?;
-        runs.retain(|(times, _)| !times.is_empty());
+        runs.retain(|run| !run.times_ms.is_empty());
         Ok(Cursor {
             runs,
             run: 0,
@@ -426,7 +478,7 @@ impl Cursor {
     }
 
     fn time_ms(&self) -> Option<i64> {
-        self.runs.get(self.run)?.0.get(self.at).copied()
+        self.runs.get(self.run)?.times_ms.get(self.at).copied()
     }
 
     fn step(&mut self, count: usize) {
@@ -434,7 +486,7 @@ impl Cursor {
         if self
             .runs
             .get(self.run)
-            .is_some_and(|(times, _)| self.at >= times.len())
+            .is_some_and(|run| self.at >= run.times_ms.len())
         {
             self.run += 1;
             self.at = 0;
@@ -449,18 +501,22 @@ impl Cursor {
 
     /// Hands on the next sample and those of its run before `limit_ms`; gives the last one's time.
     fn take_until(&mut self, limit_ms: i64, continues: bool, output: &mut Output<'_>) -> i64 {
-        let Some((times, values)) = self.runs.get(self.run) else {
+        let Some(run) = self.runs.get(self.run) else {
             return i64::MIN;
         };
-        let rest = times.get(self.at..).unwrap_or(&[]);
+        let rest = run.times_ms.get(self.at..).unwrap_or(&[]);
         let count = rest.partition_point(|time_ms| *time_ms < limit_ms).max(1);
         let taken = rest.get(..count).unwrap_or(rest);
         let range = self.at..self.at + taken.len();
-        match values {
-            Values::Floats(floats) => output.floats(taken, floats.get(range).unwrap_or(&[])),
+        let starts = run.starts_ms.get(range.start..).unwrap_or(&[]);
+        let starts = starts.get(..taken.len()).unwrap_or(starts);
+        match &run.values {
+            Values::Floats(floats) => {
+                output.floats(taken, floats.get(range).unwrap_or(&[]), starts);
+            }
             Values::Histograms(histograms) => {
                 let histograms = histograms.get(range).unwrap_or(&[]);
-                output.histograms(taken, histograms, continues);
+                output.histograms(taken, histograms, starts, continues);
             }
         }
         let last_ms = taken.last().copied().unwrap_or(i64::MIN);
@@ -469,37 +525,56 @@ impl Cursor {
     }
 }
 
+/// Adds the starts of samples, which may be none, behind those of `count` samples.
+fn add_starts(starts_ms: &mut Vec<i64>, count: usize, added_ms: &[i64]) {
+    if !added_ms.is_empty() {
+        starts_ms.resize(count, 0);
+        starts_ms.extend_from_slice(added_ms);
+    }
+}
+
 /// Collects samples to runs that are worth a call.
 struct Output<'a> {
-    visit: &'a mut dyn FnMut(Column<'_>),
+    visit: &'a mut Visit<'a>,
     times_ms: Vec<i64>,
     /// One of the two is empty.
     floats: Vec<f64>,
     histograms: Vec<Arc<Histogram>>,
+    /// None, or of the first so many samples.
+    starts_ms: Vec<i64>,
 }
 
 impl<'a> Output<'a> {
-    fn new(visit: &'a mut dyn FnMut(Column<'_>)) -> Self {
+    fn new(visit: &'a mut Visit<'a>) -> Self {
         Output {
             visit,
             times_ms: Vec::new(),
             floats: Vec::new(),
             histograms: Vec::new(),
+            starts_ms: Vec::new(),
         }
     }
 
-    fn floats(&mut self, times_ms: &[i64], values: &[f64]) {
+    fn floats(&mut self, times_ms: &[i64], values: &[f64], starts_ms: &[i64]) {
         if !self.histograms.is_empty() || self.times_ms.len() >= RUN_SAMPLES {
             self.flush();
         }
+        add_starts(&mut self.starts_ms, self.times_ms.len(), starts_ms);
         self.times_ms.extend_from_slice(times_ms);
         self.floats.extend_from_slice(values);
     }
 
-    fn histograms(&mut self, times_ms: &[i64], values: &[Arc<Histogram>], continues: bool) {
+    fn histograms(
+        &mut self,
+        times_ms: &[i64],
+        values: &[Arc<Histogram>],
+        starts_ms: &[i64],
+        continues: bool,
+    ) {
         if !self.floats.is_empty() || self.times_ms.len() >= RUN_SAMPLES {
             self.flush();
         }
+        add_starts(&mut self.starts_ms, self.times_ms.len(), starts_ms);
         self.times_ms.extend_from_slice(times_ms);
         let (first, rest) = values.split_at(usize::from(!continues).min(values.len()));
         self.histograms.extend(first.iter().map(without_hint));
@@ -507,19 +582,26 @@ impl<'a> Output<'a> {
     }
 
     fn flush(&mut self) {
+        let timestamps_ms = self.times_ms.as_slice();
+        if !self.starts_ms.is_empty() {
+            self.starts_ms.resize(timestamps_ms.len(), 0);
+        }
         if !self.floats.is_empty() {
-            (self.visit)(Column::Floats {
-                timestamps_ms: &self.times_ms,
+            let column = Column::Floats {
+                timestamps_ms,
                 values: &self.floats,
-            });
+            };
+            (self.visit)(column, &self.starts_ms);
         } else if !self.histograms.is_empty() {
-            (self.visit)(Column::Histograms {
-                timestamps_ms: &self.times_ms,
+            let column = Column::Histograms {
+                timestamps_ms,
                 values: &self.histograms,
-            });
+            };
+            (self.visit)(column, &self.starts_ms);
         }
         self.times_ms.clear();
         self.floats.clear();
         self.histograms.clear();
+        self.starts_ms.clear();
     }
 }

@@ -4,7 +4,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use narthex_block_format::{ChunkMeta, Interval};
-use narthex_chunk::{ChunkError, Encoding, decode_floats, decode_histograms};
+use narthex_chunk::{
+    ChunkError, Encoding, decode_floats, decode_floats_with_starts, decode_histograms,
+    decode_histograms_with_starts,
+};
 use narthex_model::{Histogram, Labels};
 use narthex_storage::{Column, Series, StorageError};
 
@@ -34,13 +37,15 @@ impl Series for BlockSeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        let mut buffers = BUFFERS.take();
-        let mut continues = true;
-        for chunk in &self.chunks {
-            self.visit_chunk(chunk, &mut continues, &mut buffers, visit);
-        }
-        buffers.clear();
-        BUFFERS.set(buffers);
+        self.visit_chunks(false, &mut |column, _| visit(column));
+        Ok(())
+    }
+
+    fn visit_with_starts(
+        &self,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
+    ) -> Result<(), StorageError> {
+        self.visit_chunks(true, visit);
         Ok(())
     }
 
@@ -66,6 +71,16 @@ impl BlockSeries {
         inside && !self.deleted.iter().flatten().any(is_hit)
     }
 
+    fn visit_chunks(&self, with_starts: bool, visit: &mut dyn FnMut(Column<'_>, &[i64])) {
+        let mut buffers = BUFFERS.take();
+        let mut continues = true;
+        for chunk in &self.chunks {
+            self.visit_chunk(chunk, &mut continues, &mut buffers, with_starts, visit);
+        }
+        buffers.clear();
+        BUFFERS.set(buffers);
+    }
+
     /// Visits the wanted samples of one chunk. One that cannot be read is reported and passed over.
     /// `continues` tells whether the sample visited last is the one before the chunk's first.
     pub(crate) fn visit_chunk(
@@ -73,13 +88,14 @@ impl BlockSeries {
         chunk: &ChunkMeta,
         continues: &mut bool,
         buffers: &mut Buffers,
-        visit: &mut dyn FnMut(Column<'_>),
+        with_starts: bool,
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
     ) {
         if self.is_deleted(chunk) {
             *continues = false;
             return;
         }
-        if let Err(error) = self.decode(chunk, buffers) {
+        if let Err(error) = self.decode(chunk, buffers, with_starts) {
             self.block.report_damage(None, chunk.chunk_ref, &error);
             *continues = false;
             return;
@@ -103,9 +119,15 @@ impl BlockSeries {
         *continues &= seen == buffers.times_ms.len();
     }
 
-    fn decode(&self, chunk: &ChunkMeta, buffers: &mut Buffers) -> Result<(), Error> {
+    fn decode(
+        &self,
+        chunk: &ChunkMeta,
+        buffers: &mut Buffers,
+        with_starts: bool,
+    ) -> Result<(), Error> {
         let raw = self.block.chunk(chunk.chunk_ref)?;
-        buffers.decode(raw.encoding, raw.data).map_err(|problem| {
+        let decoded = buffers.decode(raw.encoding, raw.data, with_starts);
+        decoded.map_err(|problem| {
             let path = folder::segment_path(self.block.path(), chunk.chunk_ref.segment());
             Error::block(&path)(problem)
         })
@@ -153,6 +175,8 @@ pub(crate) struct Buffers {
     times_ms: Vec<i64>,
     floats: Vec<f64>,
     histograms: Vec<Arc<Histogram>>,
+    /// Empty if no start is known, or none is asked for.
+    starts_ms: Vec<i64>,
 }
 
 impl Buffers {
@@ -161,6 +185,7 @@ impl Buffers {
             times_ms: Vec::new(),
             floats: Vec::new(),
             histograms: Vec::new(),
+            starts_ms: Vec::new(),
         }
     }
 
@@ -168,15 +193,25 @@ impl Buffers {
         self.times_ms.clear();
         self.floats.clear();
         self.histograms.clear();
+        self.starts_ms.clear();
     }
 
-    fn decode(&mut self, code: u8, data: &[u8]) -> Result<(), ChunkError> {
+    fn decode(&mut self, code: u8, data: &[u8], with_starts: bool) -> Result<(), ChunkError> {
         self.clear();
         let encoding = Encoding::from_code(code)?;
-        if encoding.is_floats() {
-            decode_floats(encoding, data, &mut self.times_ms, &mut self.floats)
-        } else {
-            decode_histograms(encoding, data, &mut self.times_ms, &mut self.histograms)
+        let times = &mut self.times_ms;
+        let has_starts = with_starts && encoding.has_starts();
+        match (encoding.is_floats(), has_starts) {
+            (true, false) => decode_floats(encoding, data, times, &mut self.floats),
+            (false, false) => decode_histograms(encoding, data, times, &mut self.histograms),
+            (true, true) => {
+                let (values, starts) = (&mut self.floats, &mut self.starts_ms);
+                decode_floats_with_starts(encoding, data, times, values, starts)
+            }
+            (false, true) => {
+                let (values, starts) = (&mut self.histograms, &mut self.starts_ms);
+                decode_histograms_with_starts(encoding, data, times, values, starts)
+            }
         }
     }
 
@@ -185,30 +220,33 @@ impl Buffers {
         &mut self,
         range: std::ops::Range<usize>,
         continues: bool,
-        visit: &mut dyn FnMut(Column<'_>),
+        visit: &mut dyn FnMut(Column<'_>, &[i64]),
     ) {
         if range.is_empty() {
             return;
         }
+        let starts_ms = self.starts_ms.get(range.clone()).unwrap_or_default();
         let timestamps_ms = self.times_ms.get(range.clone()).unwrap_or_default();
         if let Some(values) = self
             .floats
             .get(range.clone())
             .filter(|floats| !floats.is_empty())
         {
-            return visit(Column::Floats {
+            let column = Column::Floats {
                 timestamps_ms,
                 values,
-            });
+            };
+            return visit(column, starts_ms);
         }
         if let Some(values) = self.histograms.get_mut(range) {
             if let (false, Some(first)) = (continues, values.first_mut()) {
                 *first = without_hint(first);
             }
-            visit(Column::Histograms {
+            let column = Column::Histograms {
                 timestamps_ms,
                 values,
-            });
+            };
+            visit(column, starts_ms);
         }
     }
 }

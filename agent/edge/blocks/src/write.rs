@@ -146,9 +146,9 @@ impl BlockWriter {
     /// Takes the samples of a series, or of a part of it.
     pub(crate) fn take(&mut self, series: &dyn Series) -> Result<(), Error> {
         let mut failure = None;
-        series.visit(&mut |column| {
+        series.visit_with_starts(&mut |column, starts_ms| {
             if failure.is_none() {
-                failure = self.chunks.push(column).err();
+                failure = self.chunks.push(column, starts_ms).err();
             }
         })?;
         failure.map_or(Ok(()), Err)

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use narthex_blocks::{Blocks, Limits};
-use narthex_head::Head;
+use narthex_head::{Head, StartTimes};
 use narthex_model::Metadata;
 use narthex_storage::ReplayProgress;
 use prometheus::Registry;
@@ -93,6 +93,12 @@ impl Db {
     /// How far behind the newest sample late ones are taken from now on. 0 takes none.
     pub fn set_out_of_order_window_ms(&self, window_ms: i64) {
         self.head.set_out_of_order_window_ms(window_ms);
+    }
+
+    /// What becomes of the times at which counters started, where samples come with them. They are
+    /// stored if nothing is said.
+    pub fn set_start_times(&self, what: StartTimes) {
+        self.head.set_start_times(what);
     }
 
     /// How many exemplars are kept in all from now on.

@@ -34,3 +34,4 @@ mod sync_thread;
 
 pub use config::{Config, OpenError};
 pub use db::{Db, SealError};
+pub use narthex_head::StartTimes;

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use narthex_head::Import;
 use narthex_mapped_file::MappedFile;
-use narthex_model::Labels;
+use narthex_model::{Labels, MetricType};
 use narthex_prometheus_log::head_chunks;
 use narthex_prometheus_log::{
-    HeadChunkFile, LogFile, Plan, Record, RecordError, SegmentReader, SeriesExemplar, Snapshot,
-    SnapshotRecord, Tombstone, WhyIgnored, plan,
+    HeadChunkFile, LogFile, MetadataEntry, Plan, Record, RecordError, SegmentReader,
+    SeriesExemplar, Snapshot, SnapshotRecord, Tombstone, WhyIgnored, plan,
 };
 
 use crate::disk::with_path;
@@ -274,7 +274,9 @@ impl<'a> Taker<'a, '_> {
                 for sample in samples {
                     let sample = sample.map_err(text)?;
                     if let Some(id) = self.wanted(sample.series, sample.timestamp_ms, source) {
-                        self.import.float(id, sample.timestamp_ms, sample.value);
+                        let start_ms = sample.start_timestamp_ms.unwrap_or(0);
+                        let time_ms = sample.timestamp_ms;
+                        self.import.float_since(id, time_ms, sample.value, start_ms);
                     }
                 }
             }
@@ -283,18 +285,39 @@ impl<'a> Taker<'a, '_> {
                     let sample = sample.map_err(text)?;
                     let time_ms = sample.timestamp_ms;
                     if let Some(id) = self.wanted(sample.series, time_ms, source) {
-                        let taken = self.import.histogram(id, time_ms, sample.histogram);
+                        let start_ms = sample.start_timestamp_ms.unwrap_or(0);
+                        let histogram = sample.histogram;
+                        let taken = self
+                            .import
+                            .histogram_since(id, time_ms, histogram, start_ms);
                         taken.map_err(text)?;
                     }
                 }
             }
             Record::Exemplars(exemplars) => self.exemplars(exemplars)?,
             Record::Tombstones(tombstones) => self.tombstones(tombstones)?,
-            // Metadata is told anew at the next scrape; markers only repeat what is known.
-            Record::Metadata(_) | Record::MmapMarkers(_) => {}
+            Record::Metadata(entries) => {
+                for entry in entries {
+                    self.metadata(&entry.map_err(text)?);
+                }
+            }
+            // They only repeat what is known.
+            Record::MmapMarkers(_) => {}
             Record::Unknown(kind) => return Err(format!("unknown kind of record {kind}")),
         }
         Ok(())
+    }
+
+    /// Prometheus keeps it by series, we keep it by family.
+    fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        let known = self.series.get(&entry.series);
+        let Some(labels) = known.and_then(|known| self.import.labels(known.id)) else {
+            return;
+        };
+        if let Some(name) = labels.metric_name() {
+            let family = family_of(name, entry.kind);
+            self.import.metadata(family, &entry.to_metadata());
+        }
     }
 
     /// Where a sample is to go, unless it is there already.
@@ -383,6 +406,19 @@ impl<'a> Taker<'a, '_> {
             "a part of Prometheus's data cannot be read and is passed over"
         );
     }
+}
+
+/// The family that a series of this name belongs to. A counter's may lack `_total`, which can't be
+/// told from here; the next scrape says it.
+fn family_of(name: &str, kind: MetricType) -> &str {
+    let endings: &[&str] = match kind {
+        MetricType::Histogram => &["_bucket", "_count", "_sum"],
+        MetricType::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
+        MetricType::Summary => &["_count", "_sum"],
+        _ => &[],
+    };
+    let family = endings.iter().find_map(|ending| name.strip_suffix(ending));
+    family.unwrap_or(name)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use narthex_model::histogram::CounterReset;
 use narthex_model::sample::STALE_NAN_BITS;
 use narthex_model::{Histogram, SampleValue, is_stale_nan};
 use narthex_storage::AppendError;
 
 use super::Entry;
-use crate::Head;
 use crate::page::{PageInner, slot_of};
 use crate::record::definitions::Definitions;
 use crate::record::floats::FloatWriter;
-use crate::record::others::{LateEntry, encode_histogram, put_histogram, put_late};
+use crate::record::others::{
+    LateEntry, StartEntry, encode_histogram, put_histogram, put_late, put_start,
+};
 use crate::record::{self, put_section};
 use crate::side::{LateFit, same_histogram};
+use crate::starts::UNKNOWN;
+use crate::{Batch, Head};
 
 /// Samples in the log after which a series gets a new key.
 const KEY_SAMPLES: u8 = 64;
@@ -27,9 +31,14 @@ pub(crate) struct Scratch {
     last_histogram_id: u32,
     late: Vec<u8>,
     last_late_id: u32,
+    starts: Vec<u8>,
+    last_start_id: u32,
     pub(super) body: Vec<u8>,
     pub(super) record: Vec<u8>,
     pub(super) decisions: Vec<Decision>,
+    /// What becomes of a sample of nothing where each sample's counter started; empty if there is
+    /// none.
+    pub(super) zeros: Vec<Decision>,
     pub(super) order: Vec<u32>,
     epoch: u32,
 }
@@ -45,6 +54,12 @@ pub(super) enum Decision {
     Refuse(AppendError),
 }
 
+impl Decision {
+    pub(super) fn stores(self) -> bool {
+        matches!(self, Decision::Store | Decision::StoreKey | Decision::Late)
+    }
+}
+
 /// What of a series' state a sample is judged by: that of the page, and on from there that of the
 /// batch.
 pub(super) struct View {
@@ -57,6 +72,8 @@ pub(super) struct View {
     last_histogram: Option<usize>,
     pub(super) birth: u8,
     pub(super) defined: bool,
+    /// When the counter of the last sample started.
+    start_ms: i64,
     keyed: bool,
     key: u64,
     key_age: u8,
@@ -130,6 +147,10 @@ impl View {
             last_histogram: None,
             birth: page.births[usize::from(slot)],
             defined,
+            start_ms: page
+                .starts
+                .as_ref()
+                .map_or(UNKNOWN, |all| all.last_ms(slot)),
             keyed: same_epoch && page.keyed.contains(slot),
             key: page.keys[usize::from(slot)],
             key_age: hot.key_age,
@@ -146,6 +167,7 @@ impl Scratch {
         for body in [
             &mut self.histograms,
             &mut self.late,
+            &mut self.starts,
             &mut self.body,
             &mut self.record,
         ] {
@@ -153,8 +175,44 @@ impl Scratch {
         }
         self.last_histogram_id = 0;
         self.last_late_id = 0;
+        self.last_start_id = 0;
+        self.zeros.clear();
         self.decisions.clear();
         self.decisions.resize(samples, Decision::Known);
+    }
+
+    pub(super) fn begin_zeros(&mut self, samples: usize) {
+        self.zeros.resize(samples, Decision::Known);
+    }
+
+    /// Writes the section of starts.
+    pub(super) fn flush_starts(&mut self) {
+        put_section(&mut self.record, record::STARTS, &mut self.starts);
+    }
+
+    /// Writes that a sample which is stored has this start, if that is news. What a late one has may
+    /// change by what the batch brings, so it is always written.
+    pub(super) fn put_start(
+        &mut self,
+        view: &mut View,
+        timestamp_ms: i64,
+        late: bool,
+        start_ms: i64,
+    ) {
+        if !late && start_ms == view.start_ms {
+            return;
+        }
+        let entry = StartEntry {
+            id: view.id,
+            birth: view.birth,
+            late,
+            timestamp_ms,
+            start_ms,
+        };
+        put_start(&mut self.starts, &mut self.last_start_id, &entry);
+        if !late {
+            view.start_ms = start_ms;
+        }
     }
 
     /// Writes the sections that have something.
@@ -283,23 +341,85 @@ impl Scratch {
             }
             Place::Refuse(error) => return Decision::Refuse(error),
         }
-        let Some((encoding, bytes)) = encode_histogram(entry.timestamp_ms, histogram) else {
+        if !self.write_histogram(view, entry.timestamp_ms, histogram, late) {
             let reason = "its spans and buckets contradict each other";
             return Decision::Refuse(AppendError::InvalidHistogram(reason));
-        };
-        let series = (entry.id, view.birth);
-        let (body, previous) = (&mut self.histograms, &mut self.last_histogram_id);
-        put_histogram(body, previous, series, late, (encoding, &bytes));
+        }
         if late {
             return Decision::Late;
         }
-        view.seen = true;
-        view.is_histogram = true;
-        view.last_ms = entry.timestamp_ms;
-        view.last_bits = histogram.sum.to_bits();
         view.last_histogram = Some(entry.bits as usize);
-        view.wrote.1 = true;
         Decision::Store
+    }
+
+    /// Judges, and writes, a sample of nothing where the counter of an entry started.
+    pub(super) fn judge_zero(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        view: &mut View,
+        bounds: &Bounds,
+        batch: &Batch<'_>,
+    ) -> Decision {
+        let start_ms = batch.start_ms(index);
+        let fits = start_ms != UNKNOWN
+            && start_ms < entry.timestamp_ms
+            && !batch.is_stale(entry)
+            && matches!(bounds.place(view, start_ms), Place::Later);
+        if !fits {
+            return Decision::Known;
+        }
+        let histogram = batch.histograms.get(entry.bits as usize);
+        let decision = match histogram.filter(|_| entry.is_histogram) {
+            None => self.write_float(&Entry::float(entry.id, start_ms, 0.0), view),
+            Some(histogram) => {
+                let zero = zero_histogram(histogram);
+                match self.write_histogram(view, start_ms, &zero, false) {
+                    true => Decision::Store,
+                    false => Decision::Known,
+                }
+            }
+        };
+        if let Some(zero) = self.zeros.get_mut(index) {
+            *zero = decision;
+        }
+        decision
+    }
+
+    /// Writes a histogram; false if it contradicts itself.
+    fn write_histogram(
+        &mut self,
+        view: &mut View,
+        timestamp_ms: i64,
+        histogram: &Histogram,
+        late: bool,
+    ) -> bool {
+        let Some((encoding, bytes)) = encode_histogram(timestamp_ms, histogram) else {
+            return false;
+        };
+        let (body, previous) = (&mut self.histograms, &mut self.last_histogram_id);
+        let series = (view.id, view.birth);
+        put_histogram(body, previous, series, late, (encoding, &bytes));
+        if !late {
+            view.seen = true;
+            view.is_histogram = true;
+            view.last_ms = timestamp_ms;
+            view.last_bits = histogram.sum.to_bits();
+            view.last_histogram = None;
+            view.wrote.1 = true;
+        }
+        true
+    }
+}
+
+/// A histogram that has counted nothing, in the layout of another.
+pub(super) fn zero_histogram(histogram: &Histogram) -> Histogram {
+    Histogram {
+        counter_reset: CounterReset::Reset,
+        schema: histogram.schema,
+        zero_threshold: histogram.zero_threshold,
+        custom_values: histogram.custom_values.clone(),
+        ..Histogram::default()
     }
 }
 

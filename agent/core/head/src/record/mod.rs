@@ -14,6 +14,7 @@
 //! | 6 | metadata | entries: family, type (one byte), help, unit |
 //! | 7 | deletions | entries: id, birth, first and last time (signed) |
 //! | 8 | truncation | the border (signed), 0 or the number of the page that was truncated plus 1 |
+//! | 9 | starts | entries: id (less the one before) times two, plus 1 if the sample came late, birth, time (signed), time less start (signed) |
 //!
 //! A birth is one byte: how often the id got a series. Where an id's birth is another than the
 //! reader's, a definition is missing, and what was written for one series is not taken for another.
@@ -33,6 +34,7 @@ pub(crate) const EXEMPLARS: u8 = 5;
 pub(crate) const METADATA: u8 = 6;
 pub(crate) const DELETIONS: u8 = 7;
 pub(crate) const TRUNCATION: u8 = 8;
+pub(crate) const STARTS: u8 = 9;
 
 /// Adds a section, if it has a body, which is emptied.
 pub(crate) fn put_section(record: &mut Vec<u8>, kind: u8, body: &mut Vec<u8>) {
@@ -51,7 +53,7 @@ pub(crate) fn each_section(
     let mut reader = Reader::new(record);
     while !reader.is_empty() {
         let kind = reader.byte()?;
-        if !(DEFINITIONS..=TRUNCATION).contains(&kind) {
+        if !(DEFINITIONS..=STARTS).contains(&kind) {
             return Err(reader.damaged("a section of an unknown kind"));
         }
         read(kind, reader.part()?)?;

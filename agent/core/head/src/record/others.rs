@@ -1,4 +1,5 @@
-//! The sections of which there is little: histograms, late floats, exemplars, metadata, deletions.
+//! The sections of which there is little: histograms, late floats, exemplars, metadata, deletions,
+//! starts.
 
 use std::sync::Arc;
 
@@ -226,6 +227,50 @@ pub(crate) fn each_deletion(
             birth: body.byte()?,
             start_ms: body.signed()?,
             end_ms: body.signed()?,
+        })?;
+    }
+    Ok(())
+}
+
+/// From which sample on the counter of a series has started when.
+pub(crate) struct StartEntry {
+    pub(crate) id: u32,
+    pub(crate) birth: u8,
+    /// It is of this sample alone.
+    pub(crate) late: bool,
+    pub(crate) timestamp_ms: i64,
+    /// 0 if it is not known.
+    pub(crate) start_ms: i64,
+}
+
+pub(crate) fn put_start(body: &mut Vec<u8>, previous: &mut u32, entry: &StartEntry) {
+    let distance = u64::from(entry.id.wrapping_sub(*previous));
+    *previous = entry.id;
+    put_varint(body, distance << 1 | u64::from(entry.late));
+    body.push(entry.birth);
+    put_signed(body, entry.timestamp_ms);
+    put_signed(body, entry.timestamp_ms.wrapping_sub(entry.start_ms));
+}
+
+pub(crate) fn each_start(
+    mut body: Reader<'_>,
+    mut read: impl FnMut(StartEntry) -> Result<(), DamagedRecord>,
+) -> Result<(), DamagedRecord> {
+    let mut previous = 0u32;
+    while !body.is_empty() {
+        let first = body.varint()?;
+        let distance = u32::try_from(first >> 1).ok();
+        let id = distance.and_then(|distance| previous.checked_add(distance));
+        previous = id.ok_or_else(|| body.damaged("an id is too large"))?;
+        let birth = body.byte()?;
+        let timestamp_ms = body.signed()?;
+        let start_ms = timestamp_ms.wrapping_sub(body.signed()?);
+        read(StartEntry {
+            id: previous,
+            birth,
+            late: first & 1 != 0,
+            timestamp_ms,
+            start_ms,
         })?;
     }
     Ok(())

@@ -8,6 +8,9 @@
 //! and a part), late chunks (number; each the time from which it counts, and a chunk), deleted
 //! intervals (number; first and last time).
 //!
+//! Starts: the number of the page; for each series that has some its slot (one byte), and the
+//! changes (number; each the time from which on it counts, and that less the start, signed).
+//!
 //! A chunk: first time (signed), span, encoding, then 0 and a part, or 1 and file and offset.
 
 use narthex_chunk::{Encoding, HistogramEncoder, XOR_STATE_BYTES, XorState};
@@ -76,6 +79,42 @@ pub(super) fn read(
         if let Some((oldest_ms, newest_ms)) = page.times_ms(slot) {
             tally.stretch_to(oldest_ms);
             tally.stretch_to(newest_ms);
+        }
+    }
+    Ok(())
+}
+
+/// Writes when counters started, if any is known.
+pub(super) fn write_starts(page: &PageInner, number: usize, out: &mut Vec<u8>) {
+    let Some(starts) = page.starts.as_ref().filter(|starts| !starts.is_empty()) else {
+        return;
+    };
+    put_varint(out, number as u64);
+    for slot in 0..=u8::MAX {
+        let changes = starts.of(slot);
+        if !changes.is_empty() {
+            out.push(slot);
+            put_varint(out, changes.len() as u64);
+        }
+        for change in changes {
+            put_signed(out, change.from_ms);
+            put_signed(out, change.from_ms.wrapping_sub(change.start_ms));
+        }
+    }
+}
+
+/// What stands before the damage is taken.
+pub(super) fn read_starts(
+    page: &mut PageInner,
+    body: &mut Reader<'_>,
+) -> Result<(), DamagedRecord> {
+    while !body.is_empty() {
+        let slot = body.byte()?;
+        for _ in 0..body.count(2)? {
+            let from_ms = body.signed()?;
+            let start_ms = from_ms.wrapping_sub(body.signed()?);
+            let starts = page.starts.get_or_insert_default();
+            starts.set_from(slot, from_ms, start_ms);
         }
     }
     Ok(())

@@ -10,5 +10,6 @@ mod model;
 mod old_blocks;
 mod planning;
 mod retaining;
+mod starts;
 mod together;
 mod writing;

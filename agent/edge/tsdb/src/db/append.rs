@@ -60,6 +60,10 @@ impl Appender for DbAppender<'_> {
             .append_known_histogram(series, timestamp_ms, histogram)
     }
 
+    fn set_start(&mut self, sample: u32, start_ms: i64) {
+        self.batch.set_start(sample, start_ms);
+    }
+
     fn append_exemplar(
         &mut self,
         series: SeriesRef,

@@ -8,6 +8,7 @@ mod foreign;
 mod format;
 mod metrics;
 mod model;
+mod starts;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -185,4 +186,25 @@ pub(super) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|e| name(e).into_string().unwrap()).collect();
     names.sort_unstable();
     names
+}
+
+/// Times of all samples with the starts of their counters.
+pub(super) fn starts(db: &Db) -> Vec<(i64, i64)> {
+    let query = SelectQuery {
+        matchers: &[],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        cancel: CancelToken::default(),
+    };
+    let mut all = Vec::new();
+    for series in db.select(&query).unwrap() {
+        let visited = series.visit_with_starts(&mut |column, starts| {
+            let (Column::Floats { timestamps_ms, .. } | Column::Histograms { timestamps_ms, .. }) =
+                column;
+            let starts = starts.iter().copied().chain(std::iter::repeat(0));
+            all.extend(timestamps_ms.iter().copied().zip(starts));
+        });
+        visited.unwrap();
+    }
+    all
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use narthex_storage::ReplayProgress;
 use prometheus::Registry;
 
-use super::{Content, START_MS, config, content, labels, names, open, start, write};
+use super::{Content, START_MS, config, content, labels, names, open, start, starts, write};
 use crate::disk::faulty::FaultyDisk;
 
 /// A segment of the first release, with one commit at 1700000000000: `up{job="node"} 1` and
@@ -134,4 +134,90 @@ fn the_empty_log_of_a_prometheus_is_set_aside() {
     assert!(content(&db).is_empty());
     assert_eq!(aside(folder.path()), ["chunks_head", "wal", "wbl"]);
     assert!(folder.path().join("queries.active").exists());
+}
+
+/// A segment of Prometheus's log with these records.
+fn segment(records: &[Vec<u8>]) -> Vec<u8> {
+    let mut segment = Vec::new();
+    for record in records {
+        segment.push(1);
+        segment.extend((record.len() as u16).to_be_bytes());
+        segment.extend(crc32c::crc32c(record).to_be_bytes());
+        segment.extend(record);
+    }
+    segment
+}
+
+/// A record that defines series by their names; references count from 1.
+fn definitions(names: &[&str]) -> Vec<u8> {
+    let mut record = vec![1];
+    for (reference, name) in (1u64..).zip(names) {
+        record.extend(reference.to_be_bytes());
+        record.push(1);
+        for text in ["__name__", name] {
+            record.push(text.len() as u8);
+            record.extend(text.as_bytes());
+        }
+    }
+    record
+}
+
+#[test]
+fn metadata_of_a_prometheus_is_kept_by_family() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("wal")).unwrap();
+    let names = ["a_total", "b_bucket", "b_sum", "c_sum", "d"];
+    let mut metadata = vec![6];
+    // Reference, Prometheus's number of the type, unit and help.
+    for (reference, kind, unit, help) in [
+        (1u8, 1u8, "", "As."),
+        (2, 3, "seconds", "Bs."),
+        (3, 3, "seconds", "Bs."),
+        (4, 5, "", "Cs."),
+        (5, 2, "", "Ds."),
+        (9, 2, "", "Of no series."),
+    ] {
+        metadata.extend([reference, kind, 2]);
+        for text in ["UNIT", unit, "HELP", help] {
+            metadata.push(text.len() as u8);
+            metadata.extend(text.as_bytes());
+        }
+    }
+    let log = segment(&[definitions(&names), metadata]);
+    fs::write(folder.path().join("wal/00000000"), log).unwrap();
+    for _ in 0..2 {
+        let db = open(folder.path());
+        let all = db.metadata();
+        let known: Vec<String> = all
+            .iter()
+            .map(|(family, m)| format!("{family} {} {} {}", m.kind.as_str(), m.help, m.unit))
+            .collect();
+        let expected = [
+            "a_total counter As. ",
+            "b histogram Bs. seconds",
+            "c summary Cs. ",
+            "d gauge Ds. ",
+        ];
+        assert_eq!(known, expected);
+    }
+}
+
+#[test]
+fn starts_of_a_prometheus_come_along() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("wal")).unwrap();
+    let value = 2.0_f64.to_be_bytes();
+    // Reference 1 at 1000 since 900, then at 1001 the same and at 1002 without a start.
+    let mut samples = vec![11, 2, 0xd0, 0x0f, 0x88, 0x0e];
+    samples.extend(value);
+    samples.extend([0, 2, 1]);
+    samples.extend(value);
+    samples.extend([0, 4, 0]);
+    samples.extend(value);
+    let log = segment(&[definitions(&["a"]), samples]);
+    fs::write(folder.path().join("wal/00000000"), log).unwrap();
+    for _ in 0..2 {
+        let db = open(folder.path());
+        assert_eq!(starts(&db), [(1000, 900), (1001, 900), (1002, 0)]);
+    }
 }
