@@ -65,7 +65,10 @@ impl Permits {
     pub(crate) fn yaml_entry(&self) -> String {
         let missing = self.missing();
         let sides = [&self.grants, &missing, &self.optional];
-        let files = sides.map(|side| side.files.iter().map(|file| file.path.as_str()).collect());
+        let mut files: [Vec<&str>; 3] =
+            sides.map(|side| side.files.iter().map(|file| file.path.as_str()).collect());
+        // Who can make use of whatever a configuration names needs only what it does name.
+        files[2].retain(|path| *path != "/");
         let http = sides.map(|side| side.http.iter().map(|http| http.url.as_str()).collect());
         let env = sides.map(|side| side.env.iter().map(String::as_str).collect());
         let lists: [(&str, [Vec<&str>; 3]); 3] = [("files", files), ("http", http), ("env", env)];
