@@ -15,6 +15,11 @@ impl Failure {
     pub(crate) fn new(message: impl fmt::Display) -> Failure {
         Failure::Failed(Error::new(message))
     }
+
+    /// The operating system keeps it from us, which is no reason for alarm either.
+    pub(crate) fn no_data(path: &str, error: &FileError) -> Failure {
+        Failure::NoData(Error::new(format!("{path}: {error}")))
+    }
 }
 
 impl fmt::Display for Failure {

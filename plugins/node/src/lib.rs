@@ -6,23 +6,30 @@
 //! it went. Reading is apart from parsing: the parsers are pure functions of a file's text.
 
 mod collectors;
-mod config;
+mod descriptor;
 mod failure;
 mod filter;
+mod machine;
+mod options;
+mod spelling;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use narthex_plugin_sdk::{ConfigError, Error, Exporter, Manifest, Metrics, clock, log};
+use narthex_plugin_sdk::{ConfigError, Error, Exporter, Family, Manifest, Metrics, clock, log};
 
-use collectors::Collector;
-pub use config::Config;
+use collectors::{Collector, Named};
+use descriptor::{Descriptor, gauge};
 use failure::Failure;
+use machine::Machine;
+pub use options::Config;
+use options::Options;
 
 narthex_plugin_sdk::exporter!(Node);
 
 pub struct Node {
-    collectors: Vec<(&'static str, Box<dyn Collector>)>,
+    machine: Machine,
+    collectors: Vec<Named>,
     /// What was logged last of each collector that fails, so that it is logged once.
     told: BTreeMap<&'static str, String>,
 }
@@ -37,49 +44,74 @@ impl Exporter for Node {
             .may_read("/etc/os-release")
             .may_read("/usr/lib/os-release")
             .may_read("/run/udev/data")
+            // Text files, and where a container sees the machine, are what the configuration names.
+            .may_read("/")
             .knows_system()
             .every_ms(15_000)
     }
 
     fn new(config: Config) -> Result<Self, ConfigError> {
+        let options = Options::new(config)?;
+        let machine = Machine::new(&options)?;
+        let collectors = collectors::chosen(&options)?;
+        options.finish()?;
         Ok(Node {
-            collectors: collectors::chosen(&config)?,
+            machine,
+            collectors,
             told: BTreeMap::new(),
         })
     }
 
     fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Error> {
         build_info(metrics);
+        let mut seen = HashSet::new();
         for (name, collector) in &mut self.collectors {
             let began = clock::monotonic_ns();
-            let outcome = run(&mut **collector, metrics);
+            let (families, outcome) = run(&mut **collector, &self.machine);
             let seconds = clock::monotonic_ns().saturating_sub(began) as f64 / 1e9;
-            metrics
-                .gauge(
-                    "node_scrape_collector_duration_seconds",
-                    "How long each collector took.",
-                )
-                .labels(["collector"])
-                .add([name], seconds);
-            metrics
-                .gauge(
-                    "node_scrape_collector_success",
-                    "1 where the collector succeeded, 0 where it failed or found nothing to read.",
-                )
-                .labels(["collector"])
-                .add([name], f64::from(outcome.is_ok()));
+            DURATION.add(metrics, ["collector"], [name], seconds);
+            let succeeded = f64::from(outcome.is_ok());
+            SUCCESS.add(metrics, ["collector"], [name], succeeded);
             tell(&mut self.told, name, outcome);
+            metrics.extend(first_of_their_names(families, &mut seen));
         }
         Ok(())
     }
 }
 
-/// One collector's families become part of all, unless they contradict themselves.
-fn run(collector: &mut dyn Collector, metrics: &mut Metrics) -> Result<(), Failure> {
+const DURATION: Descriptor = gauge(
+    "node_scrape_collector_duration_seconds",
+    "node_exporter: Duration of a collector scrape.",
+);
+const SUCCESS: Descriptor = gauge(
+    "node_scrape_collector_success",
+    "node_exporter: Whether a collector succeeded.",
+);
+
+/// Dashboards take their list of machines from this.
+const BUILD_INFO: Descriptor = gauge(
+    "node_exporter_build_info",
+    "A metric with a constant '1' value labeled by version and goos from which node_exporter was built.",
+);
+
+/// What a collector gives, as far as it got.
+fn run(collector: &mut dyn Collector, machine: &Machine) -> (Vec<Family>, Result<(), Failure>) {
     let mut own = Metrics::new();
-    let outcome = collector.collect(&mut own);
-    metrics.extend(own.finish()?);
-    outcome
+    let outcome = collector.collect(machine, &mut own);
+    match own.finish() {
+        Ok(families) => (families, outcome),
+        Err(error) => (Vec::new(), outcome.and(Err(error.into()))),
+    }
+}
+
+/// Text files may hold any names, those of other collectors too.
+fn first_of_their_names(mut families: Vec<Family>, seen: &mut HashSet<String>) -> Vec<Family> {
+    let own = [DURATION.name, SUCCESS.name, BUILD_INFO.name];
+    families.retain(|family| {
+        let name = &family.name;
+        !own.contains(&name.as_str()) && seen.insert(name.clone())
+    });
+    families
 }
 
 fn tell(
@@ -100,20 +132,14 @@ fn tell(
     }
     match failure {
         Failure::NoData(_) => log::debug(format!("collector {name}: no data: {text}")),
-        Failure::Failed(_) => log::warn(format!("collector {name}: {text}")),
+        Failure::Failed(_) => log::error(format!("collector {name}: {text}")),
     }
     told.insert(name, text);
 }
 
-/// Dashboards take their list of machines from this.
 fn build_info(metrics: &mut Metrics) {
-    metrics
-        .gauge(
-            "node_exporter_build_info",
-            "1, labelled with the version of what gives the node metrics.",
-        )
-        .labels(["goos", "version"])
-        .add(["linux", env!("CARGO_PKG_VERSION")], 1.0);
+    let labels = ["goos", "version"];
+    BUILD_INFO.add(metrics, labels, ["linux", env!("CARGO_PKG_VERSION")], 1.0);
 }
 
 #[cfg(test)]

@@ -1,16 +1,56 @@
-//! CPU time, throttling, frequencies and the scheduler.
+//! CPU time, throttling and what /proc/cpuinfo knows; the scheduler.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narthex_plugin_sdk::{Error, Metrics, files};
+use narthex_plugin_sdk::{ConfigError, Metrics, files};
+use regex_lite::Regex;
 
 use super::Collector;
-use crate::config;
+use crate::descriptor::{Descriptor, counter, gauge};
 use crate::failure::{At, Failure};
-use crate::text::{attributes, integer, number, numbered, numbered_entries, ranges, read};
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::text::{
+    attributes, number, numbered, numbered_entries, ranges, read, read_if_there, whole,
+};
 
-const STAT: &str = "/proc/stat";
-const CPUS: &str = "/sys/devices/system/cpu";
+const SECONDS: Descriptor = counter(
+    "node_cpu_seconds_total",
+    "Seconds the CPUs spent in each mode.",
+);
+const GUEST_SECONDS: Descriptor = counter(
+    "node_cpu_guest_seconds_total",
+    "Seconds the CPUs spent in guests (VMs) for each mode.",
+);
+const CORE_THROTTLES: Descriptor = counter(
+    "node_cpu_core_throttles_total",
+    "Number of times this CPU core has been throttled.",
+);
+const PACKAGE_THROTTLES: Descriptor = counter(
+    "node_cpu_package_throttles_total",
+    "Number of times this CPU package has been throttled.",
+);
+const ISOLATED: Descriptor = gauge(
+    "node_cpu_isolated",
+    "Whether each core is isolated, information from /sys/devices/system/cpu/isolated.",
+);
+const ONLINE: Descriptor = gauge(
+    "node_cpu_online",
+    "CPUs that are online and being scheduled.",
+);
+const INFO: Descriptor = gauge("node_cpu_info", "CPU information from /proc/cpuinfo.");
+const FREQUENCY: Descriptor = gauge(
+    "node_cpu_frequency_hertz",
+    "CPU frequency in hertz from /proc/cpuinfo.",
+);
+const FLAG: Descriptor = gauge(
+    "node_cpu_flag_info",
+    "The `flags` field of CPU information from /proc/cpuinfo taken from the first core.",
+);
+const BUG: Descriptor = gauge(
+    "node_cpu_bug_info",
+    "The `bugs` field of CPU information from /proc/cpuinfo taken from the first core.",
+);
 
 /// Ticks in a second, as the kernel counts them towards user space, whatever it does inside.
 const USER_HZ: f64 = 100.0;
@@ -30,25 +70,61 @@ type Times = [f64; 10];
 
 pub(crate) struct Cpu {
     guest: bool,
+    info: Option<Info>,
     /// The kernel's counters sometimes fall a little; ours never do.
     last: BTreeMap<String, Times>,
     /// Read once: it only changes with the kernel's command line.
     isolated: Option<Vec<u32>>,
 }
 
+/// What of /proc/cpuinfo is given.
+struct Info {
+    frequency: bool,
+    flags: Option<Regex>,
+    bugs: Option<Regex>,
+}
+
 impl Cpu {
-    pub(crate) fn new(config: &config::Cpu) -> Self {
-        Cpu {
-            guest: config.guest,
+    pub(crate) fn new(options: &Options) -> Result<Self, ConfigError> {
+        let info = Info {
+            frequency: options.flag("collector.cpufreq", true)?,
+            flags: options.pattern("collector.cpu.info.flags-include")?,
+            bugs: options.pattern("collector.cpu.info.bugs-include")?,
+        };
+        let wanted = options.flag("collector.cpu.info", false)?;
+        Ok(Cpu {
+            guest: options.flag("collector.cpu.guest", true)?,
+            info: (wanted || info.flags.is_some() || info.bugs.is_some()).then_some(info),
             last: BTreeMap::new(),
             isolated: None,
-        }
+        })
     }
 }
 
 impl Collector for Cpu {
-    fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Failure> {
-        let times = parse_stat(&read(STAT)?).at(STAT)?;
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+        if let Some(info) = &self.info {
+            info.give(&read(&machine.proc("cpuinfo"))?, metrics);
+        }
+        let path = machine.proc("stat");
+        let times = parse_stat(&read(&path)?).at(&path)?;
+        self.remember(times);
+        self.give_times(metrics);
+        let folder = machine.sys("devices/system/cpu");
+        let cpus = numbered_entries(&folder, "cpu").unwrap_or_default();
+        let paths = attribute_paths(&folder, &cpus);
+        let values = attributes(&paths);
+        throttles(&values, metrics);
+        online(&cpus, &values, metrics);
+        for cpu in self.isolated.get_or_insert_with(|| isolated(&folder)) {
+            ISOLATED.add(metrics, ["cpu"], [&cpu.to_string()], 1.0);
+        }
+        Ok(())
+    }
+}
+
+impl Cpu {
+    fn remember(&mut self, times: Vec<(String, Times)>) {
         self.last = times
             .into_iter()
             .map(|(cpu, now)| {
@@ -59,47 +135,31 @@ impl Collector for Cpu {
                 (cpu, kept)
             })
             .collect();
+    }
+
+    fn give_times(&self, metrics: &mut Metrics) {
+        let mut seconds = SECONDS.family(metrics).labels(["cpu", "mode"]);
         for (cpu, times) in &self.last {
-            let mut seconds = metrics
-                .counter(
-                    "node_cpu_seconds_total",
-                    "Time each CPU spent in each mode.",
-                )
-                .labels(["cpu", "mode"]);
             for (mode, time) in MODES.iter().zip(times) {
                 seconds = seconds.add([cpu, mode], *time);
             }
-            if self.guest {
-                metrics
-                    .counter(
-                        "node_cpu_guest_seconds_total",
-                        "Time each CPU spent for virtual machines, by their mode.",
-                    )
-                    .labels(["cpu", "mode"])
-                    .add([cpu, "user"], times[8])
-                    .add([cpu, "nice"], times[9]);
-            }
         }
-        throttles(metrics);
-        online(metrics);
-        let isolated = self.isolated.get_or_insert_with(isolated);
-        for cpu in isolated {
-            metrics
-                .gauge(
-                    "node_cpu_isolated",
-                    "1 for each CPU that the scheduler leaves alone.",
-                )
-                .labels(["cpu"])
-                .add([&cpu.to_string()], 1.0);
+        if !self.guest {
+            return;
         }
-        Ok(())
+        let mut seconds = GUEST_SECONDS.family(metrics).labels(["cpu", "mode"]);
+        for (cpu, times) in &self.last {
+            let [.., guest, nice] = *times;
+            seconds = seconds.add([cpu, "user"], guest).add([cpu, "nice"], nice);
+        }
     }
 }
 
 /// Each CPU with its times. Columns that an old kernel lacks are 0.
 fn parse_stat(text: &str) -> Result<Vec<(String, Times)>, String> {
     let mut cpus = Vec::new();
-    for line in text.lines() {
+    // The lines of CPUs come first; the one of interrupts is very long.
+    for line in text.lines().take_while(|line| line.starts_with("cpu")) {
         let mut words = line.split_ascii_whitespace();
         let Some(cpu) = words.next().and_then(|word| numbered(word, "cpu")) else {
             continue;
@@ -127,196 +187,173 @@ fn keep_rising(last: &Times, now: &Times) -> Times {
     kept
 }
 
+/// What is read of each CPU.
+const ATTRIBUTES: [&str; 5] = [
+    "topology/physical_package_id",
+    "topology/core_id",
+    "thermal_throttle/core_throttle_count",
+    "thermal_throttle/package_throttle_count",
+    "online",
+];
+
+fn attribute_paths(folder: &str, cpus: &[String]) -> Vec<String> {
+    cpus.iter()
+        .flat_map(|cpu| ATTRIBUTES.map(|file| format!("{folder}/cpu{cpu}/{file}")))
+        .collect()
+}
+
 /// Counted once for each core and each package, whichever of its CPUs comes first.
-fn throttles(metrics: &mut Metrics) {
-    const FILES: [&str; 4] = [
-        "topology/physical_package_id",
-        "topology/core_id",
-        "thermal_throttle/core_throttle_count",
-        "thermal_throttle/package_throttle_count",
-    ];
-    let cpus = numbered_entries(CPUS, "cpu").unwrap_or_default();
-    let paths: Vec<String> = cpus
-        .iter()
-        .flat_map(|cpu| FILES.map(|file| format!("{CPUS}/cpu{cpu}/{file}")))
-        .collect();
+fn throttles(values: &[Option<String>], metrics: &mut Metrics) {
     let (mut cores, mut packages) = (BTreeSet::new(), BTreeSet::new());
-    for of_cpu in attributes(&paths).chunks(FILES.len()) {
-        let [Some(package), Some(core), by_core, by_package] = of_cpu else {
+    for of_cpu in values.chunks(ATTRIBUTES.len()) {
+        let [Some(package), Some(core), by_core, by_package, _] = of_cpu else {
             continue;
         };
-        let count = |text: &Option<String>| text.as_deref().and_then(integer);
-        if let Some(count) = count(by_core)
-            && cores.insert((package.clone(), core.clone()))
+        if let Some(count) = whole(by_core)
+            && cores.insert((package, core))
         {
-            metrics
-                .counter(
-                    "node_cpu_core_throttles_total",
-                    "How often each core was slowed down because of heat.",
-                )
-                .labels(["core", "package"])
-                .add([core, package], count);
+            CORE_THROTTLES.add(metrics, ["core", "package"], [core, package], count);
         }
-        if let Some(count) = count(by_package)
-            && packages.insert(package.clone())
+        if let Some(count) = whole(by_package)
+            && packages.insert(package)
         {
-            metrics
-                .counter(
-                    "node_cpu_package_throttles_total",
-                    "How often each package was slowed down because of heat.",
-                )
-                .labels(["package"])
-                .add([package], count);
+            PACKAGE_THROTTLES.add(metrics, ["package"], [package], count);
         }
     }
 }
 
 /// Only where the first CPU can be switched off; elsewhere nothing is said of any.
-fn online(metrics: &mut Metrics) {
-    let cpus = numbered_entries(CPUS, "cpu").unwrap_or_default();
-    let paths: Vec<String> = cpus
-        .iter()
-        .map(|cpu| format!("{CPUS}/cpu{cpu}/online"))
-        .collect();
-    let states = attributes(&paths);
-    if states.first().is_none_or(Option::is_none) {
+fn online(cpus: &[String], values: &[Option<String>], metrics: &mut Metrics) {
+    let states = || values.chunks(ATTRIBUTES.len()).map(|of_cpu| of_cpu.last());
+    if states()
+        .next()
+        .is_none_or(|state| state.is_none_or(Option::is_none))
+    {
         return;
     }
-    for (cpu, state) in cpus.iter().zip(states) {
-        if let Some(state) = state.as_deref().and_then(integer) {
-            metrics
-                .gauge(
-                    "node_cpu_online",
-                    "1 for each CPU that is switched on, else 0.",
-                )
-                .labels(["cpu"])
-                .add([cpu], state);
+    for (cpu, state) in cpus.iter().zip(states()) {
+        if let Some(state) = state.and_then(whole) {
+            ONLINE.add(metrics, ["cpu"], [cpu], state);
         }
     }
 }
 
-fn isolated() -> Vec<u32> {
-    let list = files::read_text(&format!("{CPUS}/isolated"));
+fn isolated(folder: &str) -> Vec<u32> {
+    let list = files::read_text(&format!("{folder}/isolated"));
     list.ok()
         .and_then(|list| ranges(&list).ok())
         .unwrap_or_default()
 }
 
-/// cpufreq.
-pub(crate) fn frequency(metrics: &mut Metrics) -> Result<(), Failure> {
-    const FREQUENCIES: [(&str, &str, &str); 7] = [
-        (
-            "cpuinfo_cur_freq",
-            "node_cpu_frequency_hertz",
-            "Present frequency, as the hardware says.",
-        ),
-        (
-            "cpuinfo_avg_freq",
-            "node_cpu_frequency_avg_hertz",
-            "Average frequency, as the hardware says.",
-        ),
-        (
-            "cpuinfo_min_freq",
-            "node_cpu_frequency_min_hertz",
-            "Lowest frequency of the hardware.",
-        ),
-        (
-            "cpuinfo_max_freq",
-            "node_cpu_frequency_max_hertz",
-            "Highest frequency of the hardware.",
-        ),
-        (
-            "scaling_cur_freq",
-            "node_cpu_scaling_frequency_hertz",
-            "Present frequency, as the kernel set it.",
-        ),
-        (
-            "scaling_min_freq",
-            "node_cpu_scaling_frequency_min_hertz",
-            "Lowest frequency that the kernel sets.",
-        ),
-        (
-            "scaling_max_freq",
-            "node_cpu_scaling_frequency_max_hertz",
-            "Highest frequency that the kernel sets.",
-        ),
-    ];
-    let offline_path = format!("{CPUS}/offline");
-    let offline = ranges(&read(&offline_path)?).at(&offline_path)?;
-    let cpus: Vec<String> = numbered_entries(CPUS, "cpu")
-        .at(CPUS)?
-        .into_iter()
-        .filter(|cpu| !offline.iter().any(|off| off.to_string() == **cpu))
-        .collect();
-    for cpu in cpus {
-        let of_cpu = |file: &str| format!("{CPUS}/cpu{cpu}/cpufreq/{file}");
-        let mut paths: Vec<String> = FREQUENCIES.iter().map(|(file, ..)| of_cpu(file)).collect();
-        paths.extend(["scaling_governor", "scaling_available_governors"].map(of_cpu));
-        let mut values = attributes(&paths);
-        let available = values.pop().flatten();
-        let governor = values.pop().flatten();
-        for ((_, name, help), value) in FREQUENCIES.iter().zip(values) {
-            if let Some(khz) = value.as_deref().and_then(integer) {
-                metrics
-                    .gauge(name, help)
-                    .labels(["cpu"])
-                    .add([&cpu], khz * 1000.0);
+impl Info {
+    fn give(&self, text: &str, metrics: &mut Metrics) {
+        let cpus = parse_info(text);
+        for cpu in &cpus {
+            self.give_cpu(cpu, metrics);
+        }
+        let Some(first) = cpus.first() else {
+            return;
+        };
+        let words = |keys: [&str; 2]| {
+            let list = keys.iter().find_map(|key| first.get(key));
+            let words: BTreeSet<&str> = list.into_iter().flat_map(|l| l.split(' ')).collect();
+            words
+        };
+        if let Some(regex) = &self.flags {
+            for flag in words(["flags", "Features"]) {
+                if regex.is_match(flag) {
+                    FLAG.add(metrics, ["flag"], [flag], 1.0);
+                }
             }
         }
-        if let (Some(governor), Some(available)) = (governor, available) {
-            let known: BTreeSet<&str> = available.split_ascii_whitespace().collect();
-            for name in known {
-                metrics
-                    .gauge(
-                        "node_cpu_scaling_governor",
-                        "1 for the policy by which the kernel sets the frequency, 0 for the others.",
-                    )
-                    .labels(["cpu", "governor"])
-                    .add([&cpu, name], f64::from(name == governor));
+        if let Some(regex) = &self.bugs {
+            for bug in words(["bugs", "bugs"]) {
+                if regex.is_match(bug) {
+                    BUG.add(metrics, ["bug"], [bug], 1.0);
+                }
             }
         }
     }
-    Ok(())
+
+    fn give_cpu(&self, cpu: &BTreeMap<&str, &str>, metrics: &mut Metrics) {
+        const LABELS: [(&str, [&str; 2]); 10] = [
+            ("cachesize", ["cache size", ""]),
+            ("core", ["core id", ""]),
+            ("cpu", ["processor", ""]),
+            ("family", ["cpu family", "CPU architecture"]),
+            ("microcode", ["microcode", ""]),
+            ("model", ["model", "CPU part"]),
+            ("model_name", ["model name", ""]),
+            ("package", ["physical id", ""]),
+            ("stepping", ["stepping", "CPU revision"]),
+            ("vendor", ["vendor_id", "CPU implementer"]),
+        ];
+        // Processors of ARM have other words for the same.
+        let values = LABELS.map(|(_, keys)| {
+            let value = keys.iter().find_map(|key| cpu.get(key));
+            value.copied().unwrap_or_default()
+        });
+        INFO.add(metrics, LABELS.map(|(label, _)| label), values, 1.0);
+        let [_, core, number_of_cpu, _, _, _, _, package, ..] = values;
+        let megahertz = cpu.get("cpu MHz").and_then(|text| number(text).ok());
+        if self.frequency {
+            FREQUENCY.add(
+                metrics,
+                ["core", "cpu", "package"],
+                [core, number_of_cpu, package],
+                megahertz.unwrap_or(0.0) * 1e6,
+            );
+        }
+    }
 }
 
-/// schedstat.
-pub(crate) fn scheduler(metrics: &mut Metrics) -> Result<(), Failure> {
-    const PATH: &str = "/proc/schedstat";
-    for line in crate::text::read_if_there(PATH)?.lines() {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let Some(cpu) = words.first().and_then(|word| numbered(word, "cpu")) else {
+/// The CPUs of /proc/cpuinfo: blocks of lines `key : value`.
+fn parse_info(text: &str) -> Vec<BTreeMap<&str, &str>> {
+    let mut cpus: Vec<BTreeMap<&str, &str>> = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else {
             continue;
         };
-        let [.., running, waiting, slices] = words.as_slice() else {
-            continue;
-        };
-        if words.len() < 10 {
-            return Err(Failure::Failed(Error::new(format!(
-                "{PATH}: too few columns"
-            ))));
+        let (key, value) = (key.trim(), value.trim());
+        if key == "processor" {
+            cpus.push(BTreeMap::new());
         }
-        let seconds = |text: &str| number(text).at(PATH).map(|ns| ns / 1e9);
-        metrics
-            .counter(
-                "node_schedstat_running_seconds_total",
-                "Time that processes ran on each CPU.",
-            )
-            .labels(["cpu"])
-            .add([cpu], seconds(running)?);
-        metrics
-            .counter(
-                "node_schedstat_waiting_seconds_total",
-                "Time that processes waited for each CPU.",
-            )
-            .labels(["cpu"])
-            .add([cpu], seconds(waiting)?);
-        metrics
-            .counter(
-                "node_schedstat_timeslices_total",
-                "Time slices that each CPU has run.",
-            )
-            .labels(["cpu"])
-            .add([cpu], number(slices).at(PATH)?);
+        if let Some(cpu) = cpus.last_mut() {
+            cpu.insert(key, value);
+        }
+    }
+    cpus
+}
+
+const RUNNING: Descriptor = counter(
+    "node_schedstat_running_seconds_total",
+    "Number of seconds CPU spent running a process.",
+);
+const WAITING: Descriptor = counter(
+    "node_schedstat_waiting_seconds_total",
+    "Number of seconds spent by processing waiting for this CPU.",
+);
+const TIMESLICES: Descriptor = counter(
+    "node_schedstat_timeslices_total",
+    "Number of timeslices executed by CPU.",
+);
+
+/// schedstat.
+pub(crate) fn scheduler(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let path = machine.proc("schedstat");
+    for line in read_if_there(&path)?.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let Some(cpu) = words.next().and_then(|word| numbered(word, "cpu")) else {
+            continue;
+        };
+        let words: Vec<&str> = words.collect();
+        let [_, _, _, _, _, _, running, waiting, slices, ..] = words.as_slice() else {
+            return Err(Failure::new(format!("{path}: too few columns")));
+        };
+        let value = |text: &str| number(text).at(&path);
+        RUNNING.add(metrics, ["cpu"], [cpu], value(running)? / 1e9);
+        WAITING.add(metrics, ["cpu"], [cpu], value(waiting)? / 1e9);
+        TIMESLICES.add(metrics, ["cpu"], [cpu], value(slices)?);
     }
     Ok(())
 }

@@ -6,15 +6,45 @@ use narthex_plugin_sdk::system::Usage;
 use narthex_plugin_sdk::{ConfigError, Metrics, files, system};
 
 use super::Collector;
-use crate::config;
+use crate::descriptor::{Descriptor, gauge};
 use crate::failure::{At, Failure};
 use crate::filter::Filter;
+use crate::machine::Machine;
+use crate::options::Options;
 
 const MOUNT_POINTS_EXCLUDE: &str =
     r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)";
 const FS_TYPES_EXCLUDE: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$";
 
 const DEFAULT_TIMEOUT_MS: u64 = 5000;
+
+const SIZE: Descriptor = gauge("node_filesystem_size_bytes", "Filesystem size in bytes.");
+const FREE: Descriptor = gauge(
+    "node_filesystem_free_bytes",
+    "Filesystem free space in bytes.",
+);
+const AVAILABLE: Descriptor = gauge(
+    "node_filesystem_avail_bytes",
+    "Filesystem space available to non-root users in bytes.",
+);
+const FILES: Descriptor = gauge("node_filesystem_files", "Filesystem total file nodes.");
+const FILES_FREE: Descriptor = gauge(
+    "node_filesystem_files_free",
+    "Filesystem total free file nodes.",
+);
+const PURGEABLE: Descriptor = gauge(
+    "node_filesystem_purgeable_bytes",
+    "Filesystem space available including purgeable space (MacOS specific).",
+);
+const READ_ONLY: Descriptor = gauge("node_filesystem_readonly", "Filesystem read-only status.");
+const DEVICE_ERROR: Descriptor = gauge(
+    "node_filesystem_device_error",
+    "Whether an error occurred while getting statistics for the given device.",
+);
+const MOUNT_INFO: Descriptor = gauge(
+    "node_filesystem_mount_info",
+    "Filesystem mount information.",
+);
 
 pub(crate) struct FileSystem {
     mount_points: Filter,
@@ -23,36 +53,29 @@ pub(crate) struct FileSystem {
 }
 
 impl FileSystem {
-    pub(crate) fn new(config: &config::FileSystem) -> Result<Self, ConfigError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, ConfigError> {
+        let filter = |what: &str, default| {
+            let what = format!("collector.filesystem.{what}");
+            Filter::new(options, &what, Some(default))
+        };
+        let timeout = options.duration("collector.filesystem.mount-timeout")?;
+        // Upstream's number of threads that wait; here the host waits.
+        options.number("collector.filesystem.stat-workers")?;
         Ok(FileSystem {
-            mount_points: Filter::new(
-                "filesystem",
-                "mount_points",
-                config.mount_points_include.as_deref(),
-                config.mount_points_exclude.as_deref(),
-                Some(MOUNT_POINTS_EXCLUDE),
-            )?,
-            types: Filter::new(
-                "filesystem",
-                "fs_types",
-                config.fs_types_include.as_deref(),
-                config.fs_types_exclude.as_deref(),
-                Some(FS_TYPES_EXCLUDE),
-            )?,
-            timeout_ms: config
-                .mount_timeout
-                .map_or(DEFAULT_TIMEOUT_MS, |time| time.ms),
+            mount_points: filter("mount-points", MOUNT_POINTS_EXCLUDE)?,
+            types: filter("fs-types", FS_TYPES_EXCLUDE)?,
+            timeout_ms: timeout.map_or(DEFAULT_TIMEOUT_MS, |timeout| timeout.ms),
         })
     }
 }
 
 impl Collector for FileSystem {
-    fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Failure> {
-        let mut mounts = read_mounts()?;
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+        let mut mounts = read_mounts(machine)?;
         // What is mounted over another one hides it: one of each name is enough.
         let mut seen = BTreeSet::new();
         mounts.retain(|mount| {
-            self.mount_points.takes(&mount.mount_point)
+            self.mount_points.takes(mount.name(machine))
                 && self.types.takes(&mount.kind)
                 && seen.insert((
                     mount.device.clone(),
@@ -63,7 +86,7 @@ impl Collector for FileSystem {
         let points: Vec<String> = mounts.iter().map(|m| m.mount_point.clone()).collect();
         let usages = system::file_system_usage(&points, self.timeout_ms)?;
         for (mount, usage) in mounts.iter().zip(&usages) {
-            give(mount, usage, metrics);
+            give(mount, mount.name(machine), usage, metrics);
         }
         Ok(())
     }
@@ -72,6 +95,7 @@ impl Collector for FileSystem {
 #[derive(Clone, Debug, PartialEq)]
 struct Mount {
     device: String,
+    /// As the agent sees it.
     mount_point: String,
     kind: String,
     major: String,
@@ -79,17 +103,23 @@ struct Mount {
     read_only: bool,
 }
 
+impl Mount {
+    /// The mount point as the machine sees it.
+    fn name(&self, machine: &Machine) -> &str {
+        machine.without_root(&self.mount_point)
+    }
+}
+
 /// The mounts of the first process are the machine's; those of our own serve where we may not see
 /// the first's.
-fn read_mounts() -> Result<Vec<Mount>, Failure> {
-    const FIRST: &str = "/proc/1/mountinfo";
-    const OWN: &str = "/proc/self/mountinfo";
-    let (path, text) = match files::read_text(FIRST) {
-        Ok(text) => (FIRST, text),
-        Err(_) => (OWN, files::read_text(OWN).at(OWN)?),
+fn read_mounts(machine: &Machine) -> Result<Vec<Mount>, Failure> {
+    let (first, own) = (machine.proc("1/mountinfo"), machine.proc("self/mountinfo"));
+    let (path, text) = match files::read_text(&first) {
+        Ok(text) => (first, text),
+        Err(_) => (own.clone(), files::read_text(&own).at(&own)?),
     };
     let mounts: Result<Vec<Mount>, String> = text.lines().map(parse).collect();
-    mounts.at(path)
+    mounts.at(&path)
 }
 
 /// A line of mountinfo: six fields, optional ones, a dash, three more.
@@ -118,70 +148,33 @@ fn parse(line: &str) -> Result<Mount, String> {
     })
 }
 
-fn give(mount: &Mount, usage: &Result<Usage, String>, metrics: &mut Metrics) {
+fn give(mount: &Mount, name: &str, usage: &Result<Usage, String>, metrics: &mut Metrics) {
+    const LABELS: [&str; 4] = ["device", "device_error", "fstype", "mountpoint"];
     let error = usage.as_ref().err().map_or("", String::as_str);
-    let labels = [&*mount.device, error, &*mount.kind, &*mount.mount_point];
-    let mut gauge = |name: &str, help: &str, value: f64| {
-        metrics
-            .gauge(name, help)
-            .labels(["device", "device_error", "fstype", "mountpoint"])
-            .add(labels, value);
-    };
-    gauge(
-        "node_filesystem_device_error",
-        "1 where the file system could not be asked, else 0.",
-        f64::from(usage.is_err()),
-    );
-    gauge(
-        "node_filesystem_readonly",
-        "1 where the file system can only be read, else 0.",
-        f64::from(mount.read_only),
-    );
+    let values = [&*mount.device, error, &*mount.kind, name];
+    let read_only = f64::from(mount.read_only);
+    DEVICE_ERROR.add(metrics, LABELS, values, f64::from(usage.is_err()));
+    READ_ONLY.add(metrics, LABELS, values, read_only);
     let Ok(usage) = usage else {
         return;
     };
     let bytes = |blocks: u64| blocks as f64 * usage.block_bytes as f64;
-    gauge("node_filesystem_size_bytes", "Size.", bytes(usage.blocks));
-    gauge(
-        "node_filesystem_free_bytes",
-        "Free space.",
-        bytes(usage.blocks_free),
+    for (family, value) in [
+        (SIZE, bytes(usage.blocks)),
+        (FREE, bytes(usage.blocks_free)),
+        (AVAILABLE, bytes(usage.blocks_available)),
+        (FILES, usage.files as f64),
+        (FILES_FREE, usage.files_free as f64),
+        (PURGEABLE, 0.0),
+    ] {
+        family.add(metrics, LABELS, values, value);
+    }
+    MOUNT_INFO.add(
+        metrics,
+        ["device", "major", "minor", "mountpoint"],
+        [&mount.device, &mount.major, &mount.minor, name],
+        1.0,
     );
-    gauge(
-        "node_filesystem_avail_bytes",
-        "Free space for those who are not root.",
-        bytes(usage.blocks_available),
-    );
-    gauge(
-        "node_filesystem_files",
-        "Files that it can hold.",
-        usage.files as f64,
-    );
-    gauge(
-        "node_filesystem_files_free",
-        "Files that it can still hold.",
-        usage.files_free as f64,
-    );
-    gauge(
-        "node_filesystem_purgeable_bytes",
-        "Space that the system would free if asked; 0 on Linux.",
-        0.0,
-    );
-    metrics
-        .gauge(
-            "node_filesystem_mount_info",
-            "1, labelled with the device's numbers.",
-        )
-        .labels(["device", "major", "minor", "mountpoint"])
-        .add(
-            [
-                &mount.device,
-                &mount.major,
-                &mount.minor,
-                &mount.mount_point,
-            ],
-            1.0,
-        );
 }
 
 #[cfg(test)]
@@ -189,6 +182,18 @@ mod tests {
     use narthex_plugin_sdk::{fake, testing};
 
     use super::*;
+
+    fn options(json: &str) -> Options {
+        Options::new(narthex_plugin_sdk::config::parse(json).unwrap()).unwrap()
+    }
+
+    fn machine(json: &str) -> Machine {
+        Machine::new(&options(json)).unwrap()
+    }
+
+    fn collector(json: &str) -> Result<FileSystem, ConfigError> {
+        FileSystem::new(&options(json))
+    }
 
     const MOUNTS: &str = "\
 29 1 259:2 / / rw,relatime shared:1 - ext4 /dev/dm-2 rw,errors=remount-ro
@@ -239,9 +244,9 @@ mod tests {
             host.set_usage(mount_point, Ok(usage));
         }
         host.set_usage("/broken", Err("input/output error".to_owned()));
-        let mut collector = FileSystem::new(&config::FileSystem::default()).unwrap();
+        let mut collector = collector("{}").unwrap();
         let mut metrics = Metrics::new();
-        collector.collect(&mut metrics).unwrap();
+        collector.collect(&machine("{}"), &mut metrics).unwrap();
         let lines = testing::lines(&metrics.finish().unwrap());
         for expected in [
             r#"node_filesystem_size_bytes{device="/dev/dm-2",fstype="ext4",mountpoint="/"} 409600"#,
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn leaves_out_what_upstream_leaves_out() {
-        let collector = FileSystem::new(&config::FileSystem::default()).unwrap();
+        let collector = collector("{}").unwrap();
         for (mount_point, taken) in [
             ("/", true),
             ("/dev", false),
@@ -297,11 +302,35 @@ mod tests {
     #[test]
     fn without_any_mounts_it_fails() {
         let _host = fake::Host::install();
-        let mut collector = FileSystem::new(&config::FileSystem::default()).unwrap();
-        let failure = collector.collect(&mut Metrics::new()).unwrap_err();
+        let mut collector = collector("{}").unwrap();
+        let failure = collector
+            .collect(&machine("{}"), &mut Metrics::new())
+            .unwrap_err();
         assert_eq!(
             failure.to_string(),
             "/proc/self/mountinfo: no such file or directory"
         );
+    }
+
+    #[test]
+    fn mount_points_lose_the_root_that_is_not_the_machines() {
+        let host = fake::Host::install();
+        let mounts = "\
+1 0 8:1 / /host rw - ext4 /dev/sda1 rw
+2 1 8:2 / /host/home rw - ext4 /dev/sda2 rw
+3 1 0:5 / /host/dev rw - tmpfs dev rw
+";
+        host.write("/host/proc/1/mountinfo", mounts);
+        let json = r#"{"path": {"rootfs": "/host", "procfs": "/host/proc"}}"#;
+        let mut metrics = Metrics::new();
+        let mut collector = collector("{}").unwrap();
+        collector.collect(&machine(json), &mut metrics).unwrap();
+        let lines = testing::lines(&metrics.finish().unwrap());
+        let points: Vec<&str> = lines
+            .iter()
+            .filter(|line| line.starts_with("node_filesystem_readonly"))
+            .filter_map(|line| line.split("mountpoint=").nth(1))
+            .collect();
+        assert_eq!(points, ["\"/\"} 0", "\"/home\"} 0"]);
     }
 }

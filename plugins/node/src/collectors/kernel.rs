@@ -1,113 +1,187 @@
-//! Small files of the kernel's: load, /proc/stat, pressure, entropy, open files.
+//! Small files of the kernel's: load, /proc/stat, pressure, entropy, open files, hung tasks.
 
-use narthex_plugin_sdk::{Error, Metrics, files};
+use narthex_plugin_sdk::{ConfigError, Error, FileErrorCode, Metrics};
 
+use super::Collector;
+use crate::descriptor::{Descriptor, counter, gauge};
 use crate::failure::{At, Failure};
-use crate::text::{number, read};
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::text::{number, read, read_many, read_number_if_there};
 
-pub(crate) fn load(metrics: &mut Metrics) -> Result<(), Failure> {
-    const PATH: &str = "/proc/loadavg";
-    let text = read(PATH)?;
+const LOAD: [Descriptor; 3] = [
+    gauge("node_load1", "1m load average."),
+    gauge("node_load5", "5m load average."),
+    gauge("node_load15", "15m load average."),
+];
+
+pub(crate) fn load(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let path = machine.proc("loadavg");
+    let text = read(&path)?;
     let mut words = text.split_ascii_whitespace();
-    for (name, help) in [
-        ("node_load1", "Load average of 1 minute."),
-        ("node_load5", "Load average of 5 minutes."),
-        ("node_load15", "Load average of 15 minutes."),
-    ] {
-        let word = words.next().ok_or("too few columns".to_owned()).at(PATH)?;
-        metrics.gauge(name, help).set(number(word).at(PATH)?);
+    for family in LOAD {
+        let word = words.next().ok_or("too few columns".to_owned()).at(&path)?;
+        family.set(metrics, number(word).at(&path)?);
     }
     Ok(())
 }
 
-pub(crate) fn stat(metrics: &mut Metrics) -> Result<(), Failure> {
-    const PATH: &str = "/proc/stat";
-    for line in read(PATH)?.lines() {
-        let Some((key, rest)) = line.split_once(' ') else {
-            continue;
-        };
-        let (is_counter, name, help) = match key {
-            "intr" => (true, "node_intr_total", "Interrupts served."),
-            "ctxt" => (
-                true,
-                "node_context_switches_total",
-                "Switches from one task to another.",
-            ),
-            "processes" => (true, "node_forks_total", "Processes and threads started."),
-            "btime" => (
-                false,
-                "node_boot_time_seconds",
-                "When the machine was started, since 1970.",
-            ),
-            "procs_running" => (false, "node_procs_running", "Tasks that run or could run."),
-            "procs_blocked" => (
-                false,
-                "node_procs_blocked",
-                "Tasks that wait for input or output.",
-            ),
-            _ => continue,
-        };
-        let first = rest.split_ascii_whitespace().next().unwrap_or("");
-        let value = number(first).at(PATH)?;
-        match is_counter {
-            true => metrics.counter(name, help).set(value),
-            false => metrics.gauge(name, help).set(value),
+const STAT: [(&str, Descriptor); 6] = [
+    (
+        "intr",
+        counter("node_intr_total", "Total number of interrupts serviced."),
+    ),
+    (
+        "ctxt",
+        counter(
+            "node_context_switches_total",
+            "Total number of context switches.",
+        ),
+    ),
+    (
+        "btime",
+        gauge("node_boot_time_seconds", "Node boot time, in unixtime."),
+    ),
+    (
+        "processes",
+        counter("node_forks_total", "Total number of forks."),
+    ),
+    (
+        "procs_running",
+        gauge(
+            "node_procs_running",
+            "Number of processes in runnable state.",
+        ),
+    ),
+    (
+        "procs_blocked",
+        gauge(
+            "node_procs_blocked",
+            "Number of processes blocked waiting for I/O to complete.",
+        ),
+    ),
+];
+const SOFTIRQS: Descriptor = counter("node_softirqs_total", "Number of softirq calls.");
+
+/// The kinds of softirq, in the order of the columns.
+const VECTORS: [&str; 10] = [
+    "hi",
+    "timer",
+    "net_tx",
+    "net_rx",
+    "block",
+    "block_iopoll",
+    "tasklet",
+    "sched",
+    "hrtimer",
+    "rcu",
+];
+
+pub(crate) struct Stat {
+    softirqs: bool,
+}
+
+impl Stat {
+    pub(crate) fn new(options: &Options) -> Result<Self, ConfigError> {
+        Ok(Stat {
+            softirqs: options.flag("collector.stat.softirq", false)?,
+        })
+    }
+}
+
+impl Collector for Stat {
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+        let path = machine.proc("stat");
+        for line in read(&path)?.lines() {
+            let Some((key, rest)) = line.split_once(' ') else {
+                continue;
+            };
+            if let Some((_, family)) = STAT.iter().find(|(name, _)| *name == key) {
+                // The first is the sum of all that may follow.
+                let first = rest.split_ascii_whitespace().next().unwrap_or("");
+                family.set(metrics, number(first).at(&path)?);
+            } else if key == "softirq" && self.softirqs {
+                let counts = rest.split_ascii_whitespace().skip(1);
+                for (vector, count) in VECTORS.iter().zip(counts) {
+                    let count = number(count).at(&path)?;
+                    SOFTIRQS.add(metrics, ["vector"], [vector], count);
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// Each resource with the line and the name of what is stalled by it.
-const PRESSURES: [(&str, &str, &str, &str); 6] = [
+const RESOURCES: [&str; 4] = ["cpu", "io", "memory", "irq"];
+
+/// Each resource with the line and what it counts.
+const PRESSURES: [(&str, &str, Descriptor); 6] = [
     (
         "cpu",
         "some",
-        "node_pressure_cpu_waiting_seconds_total",
-        "Time in which some task waited for a CPU.",
+        counter(
+            "node_pressure_cpu_waiting_seconds_total",
+            "Total time in seconds that processes have waited for CPU time",
+        ),
     ),
     (
         "io",
         "some",
-        "node_pressure_io_waiting_seconds_total",
-        "Time in which some task waited for input or output.",
+        counter(
+            "node_pressure_io_waiting_seconds_total",
+            "Total time in seconds that processes have waited due to IO congestion",
+        ),
     ),
     (
         "io",
         "full",
-        "node_pressure_io_stalled_seconds_total",
-        "Time in which nothing went on for want of input or output.",
+        counter(
+            "node_pressure_io_stalled_seconds_total",
+            "Total time in seconds no process could make progress due to IO congestion",
+        ),
     ),
     (
         "memory",
         "some",
-        "node_pressure_memory_waiting_seconds_total",
-        "Time in which some task waited for memory.",
+        counter(
+            "node_pressure_memory_waiting_seconds_total",
+            "Total time in seconds that processes have waited for memory",
+        ),
     ),
     (
         "memory",
         "full",
-        "node_pressure_memory_stalled_seconds_total",
-        "Time in which nothing went on for want of memory.",
+        counter(
+            "node_pressure_memory_stalled_seconds_total",
+            "Total time in seconds no process could make progress due to memory congestion",
+        ),
     ),
     (
         "irq",
         "full",
-        "node_pressure_irq_stalled_seconds_total",
-        "Time in which nothing went on because of interrupts.",
+        counter(
+            "node_pressure_irq_stalled_seconds_total",
+            "Total time in seconds no process could make progress due to IRQ congestion",
+        ),
     ),
 ];
 
-pub(crate) fn pressure(metrics: &mut Metrics) -> Result<(), Failure> {
+pub(crate) fn pressure(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let paths = RESOURCES.map(|resource| machine.proc(&format!("pressure/{resource}")));
     let mut found = false;
-    for (resource, line, name, help) in PRESSURES {
-        let path = format!("/proc/pressure/{resource}");
-        let Ok(text) = files::read_text(&path) else {
-            continue;
+    for ((resource, path), text) in RESOURCES.iter().zip(&paths).zip(read_many(&paths)) {
+        let text = match text {
+            Ok(text) => text,
+            // Not compiled in, or switched off when the machine was started.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) if error.code == FileErrorCode::NotSupported => continue,
+            Err(error) => return Err(error).at(path),
         };
-        if let Some(us) = pressure_total(&text, line) {
-            found = true;
-            let us = number(us).at(&path)?;
-            metrics.counter(name, help).set(us / 1000.0 / 1000.0);
+        for (_, line, family) in PRESSURES.iter().filter(|(name, ..)| name == resource) {
+            if let Some(us) = pressure_total(&text, line) {
+                found = true;
+                family.set(metrics, number(us).at(path)? / 1000.0 / 1000.0);
+            }
         }
     }
     match found {
@@ -124,42 +198,54 @@ fn pressure_total<'a>(text: &'a str, line: &str) -> Option<&'a str> {
     line.split(' ').find_map(|word| word.strip_prefix("total="))
 }
 
-pub(crate) fn entropy(metrics: &mut Metrics) -> Result<(), Failure> {
-    for (file, name, help) in [
-        (
-            "entropy_avail",
-            "node_entropy_available_bits",
-            "Randomness that the kernel has gathered.",
-        ),
-        (
-            "poolsize",
-            "node_entropy_pool_size_bits",
-            "Randomness that the kernel can hold.",
-        ),
-    ] {
-        let path = format!("/proc/sys/kernel/random/{file}");
-        let bits = number(read(&path)?.trim()).at(&path)?;
-        metrics.gauge(name, help).set(bits);
+const ENTROPY: [(&str, Descriptor); 2] = [
+    (
+        "entropy_avail",
+        gauge("node_entropy_available_bits", "Bits of available entropy."),
+    ),
+    (
+        "poolsize",
+        gauge("node_entropy_pool_size_bits", "Bits of entropy pool."),
+    ),
+];
+
+pub(crate) fn entropy(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let paths = ENTROPY.map(|(file, _)| machine.proc(&format!("sys/kernel/random/{file}")));
+    for (((_, family), path), text) in ENTROPY.iter().zip(&paths).zip(read_many(&paths)) {
+        family.set(metrics, number(text.at(path)?.trim()).at(path)?);
     }
     Ok(())
 }
 
-pub(crate) fn file_descriptors(metrics: &mut Metrics) -> Result<(), Failure> {
-    const PATH: &str = "/proc/sys/fs/file-nr";
-    let text = read(PATH)?;
+const FILES_ALLOCATED: Descriptor = gauge(
+    "node_filefd_allocated",
+    "File descriptor statistics: allocated.",
+);
+const FILES_MAXIMUM: Descriptor = gauge(
+    "node_filefd_maximum",
+    "File descriptor statistics: maximum.",
+);
+
+pub(crate) fn file_descriptors(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let path = machine.proc("sys/fs/file-nr");
+    let text = read(&path)?;
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let [allocated, _, maximum, ..] = words.as_slice() else {
-        return Err(Failure::new(format!("{PATH}: too few columns")));
+        return Err(Failure::new(format!("{path}: too few columns")));
     };
-    metrics
-        .gauge("node_filefd_allocated", "Open files of the whole machine.")
-        .set(number(allocated).at(PATH)?);
-    metrics
-        .gauge(
-            "node_filefd_maximum",
-            "Files that the whole machine may have open.",
-        )
-        .set(number(maximum).at(PATH)?);
+    FILES_ALLOCATED.set(metrics, number(allocated).at(&path)?);
+    FILES_MAXIMUM.set(metrics, number(maximum).at(&path)?);
+    Ok(())
+}
+
+const HUNG_TASKS: Descriptor = counter(
+    "node_kernel_hung_tasks_total",
+    "Total number of tasks that have been detected as hung since the system booted.",
+);
+
+pub(crate) fn hung_tasks(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let count = read_number_if_there(&machine.proc("sys/kernel/hung_task_detect_count"))?;
+    HUNG_TASKS.set(metrics, count);
     Ok(())
 }
 

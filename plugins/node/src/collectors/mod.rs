@@ -1,94 +1,162 @@
 //! The collectors, by their upstream names.
 
+mod bcache;
+mod bcachefs;
+mod bonding;
+mod btrfs;
 mod cpu;
+mod cpufreq;
 mod diskstats;
+mod dmi;
+mod edac;
+mod fibrechannel;
 mod filesystem;
+mod hwmon;
+mod infiniband;
+mod ipvs;
 mod kernel;
+mod mdadm;
 mod memory;
+mod multipath;
 mod netclass;
 mod netdev;
+mod netstat;
 mod network;
-mod system;
+mod nfs;
+mod nvme;
+mod os;
+mod power_supply;
+mod rapl;
+mod selinux;
+mod sockets;
+mod tape;
+mod textfile;
+mod thermal;
+mod time;
+mod watchdog;
+mod xfs;
+mod zfs;
 
 use narthex_plugin_sdk::{ConfigError, Metrics};
 
-use crate::Config;
 use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::options::Options;
 
 pub(crate) trait Collector {
-    fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Failure>;
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure>;
 }
+
+/// A collector that is on, with its name.
+pub(crate) type Named = (&'static str, Box<dyn Collector>);
 
 /// A collector that remembers nothing and has nothing to configure is a function.
-struct Plain(fn(&mut Metrics) -> Result<(), Failure>);
+struct Plain(fn(&Machine, &mut Metrics) -> Result<(), Failure>);
 
 impl Collector for Plain {
-    fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Failure> {
-        (self.0)(metrics)
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+        (self.0)(machine, metrics)
     }
 }
 
-type Named = (&'static str, Box<dyn Collector>);
+type Make = fn(&Options) -> Result<Box<dyn Collector>, ConfigError>;
 
-/// The collectors that the configuration leaves on.
-pub(crate) fn chosen(config: &Config) -> Result<Vec<Named>, ConfigError> {
-    let all = all(config)?;
-    for (field, names) in [
-        ("collectors", &config.collectors),
-        ("no_collectors", &config.no_collectors),
-    ] {
-        for (at, name) in names.iter().enumerate() {
-            if !all.iter().any(|(known, _)| known == name) {
-                let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-                return Err(ConfigError::new(
-                    format!("{field}[{at}]"),
-                    format!("no collector {name:?}; there are {}", known.join(", ")),
-                ));
-            }
+/// The name, whether it is on where nothing is said of it, and how it is made.
+type Entry = (&'static str, bool, Make);
+
+/// Text files come last: what the others give goes before what stands in a file.
+const COLLECTORS: [Entry; 48] = [
+    ("arp", true, |options| boxed(network::Arp::new(options))),
+    ("bcache", true, |options| {
+        boxed(bcache::Bcache::new(options))
+    }),
+    ("bcachefs", true, |_| plain(bcachefs::collect)),
+    ("bonding", true, |_| plain(bonding::collect)),
+    ("btrfs", true, |_| plain(btrfs::collect)),
+    ("conntrack", true, |_| plain(network::conntrack)),
+    ("cpu", true, |options| boxed(cpu::Cpu::new(options))),
+    ("cpufreq", true, |_| plain(cpufreq::collect)),
+    ("diskstats", true, |options| {
+        boxed(diskstats::DiskStats::new(options))
+    }),
+    ("dmi", true, |_| boxed(Ok(dmi::Dmi::default()))),
+    ("dmmultipath", true, |_| plain(multipath::collect)),
+    ("edac", true, |_| plain(edac::collect)),
+    ("entropy", true, |_| plain(kernel::entropy)),
+    ("fibrechannel", true, |_| plain(fibrechannel::collect)),
+    ("filefd", true, |_| plain(kernel::file_descriptors)),
+    ("filesystem", true, |options| {
+        boxed(filesystem::FileSystem::new(options))
+    }),
+    ("hwmon", true, |options| boxed(hwmon::HwMon::new(options))),
+    ("infiniband", true, |options| {
+        boxed(infiniband::InfiniBand::new(options))
+    }),
+    ("ipvs", true, |options| boxed(ipvs::Ipvs::new(options))),
+    ("kernel_hung", true, |_| plain(kernel::hung_tasks)),
+    ("loadavg", true, |_| plain(kernel::load)),
+    ("mdadm", true, |_| plain(mdadm::collect)),
+    ("meminfo", true, |_| plain(memory::meminfo)),
+    ("netclass", true, |options| {
+        boxed(netclass::NetClass::new(options))
+    }),
+    ("netdev", true, |options| {
+        boxed(netdev::NetDev::new(options))
+    }),
+    ("netstat", true, |options| {
+        boxed(netstat::NetStat::new(options))
+    }),
+    ("nfs", true, |_| plain(nfs::client)),
+    ("nfsd", true, |_| plain(nfs::server)),
+    ("nvme", true, |_| plain(nvme::collect)),
+    ("os", true, |_| plain(os::collect)),
+    ("powersupplyclass", true, |options| {
+        boxed(power_supply::PowerSupply::new(options))
+    }),
+    ("pressure", true, |_| plain(kernel::pressure)),
+    ("rapl", true, |options| boxed(rapl::Rapl::new(options))),
+    ("schedstat", true, |_| plain(cpu::scheduler)),
+    ("selinux", true, |_| plain(selinux::collect)),
+    ("sockstat", true, |_| plain(sockets::sockstat)),
+    ("softnet", true, |_| plain(network::softnet)),
+    ("stat", true, |options| boxed(kernel::Stat::new(options))),
+    ("tapestats", true, |options| boxed(tape::Tape::new(options))),
+    ("thermal_zone", true, |_| plain(thermal::collect)),
+    ("time", true, |_| plain(time::time)),
+    ("udp_queues", true, |_| plain(sockets::udp_queues)),
+    ("uname", true, |_| plain(os::uname)),
+    ("vmstat", true, |options| {
+        boxed(memory::VmStat::new(options))
+    }),
+    ("watchdog", true, |_| plain(watchdog::collect)),
+    ("xfs", true, |_| plain(xfs::collect)),
+    ("zfs", true, |_| plain(zfs::collect)),
+    ("textfile", true, |options| {
+        boxed(textfile::TextFile::new(options))
+    }),
+];
+
+fn plain(
+    collect: fn(&Machine, &mut Metrics) -> Result<(), Failure>,
+) -> Result<Box<dyn Collector>, ConfigError> {
+    Ok(Box::new(Plain(collect)))
+}
+
+fn boxed<C: Collector + 'static>(
+    made: Result<C, ConfigError>,
+) -> Result<Box<dyn Collector>, ConfigError> {
+    Ok(Box::new(made?))
+}
+
+/// The collectors that are on. All are made, so that the options of each are known and checked.
+pub(crate) fn chosen(options: &Options) -> Result<Vec<Named>, ConfigError> {
+    let defaults = !options.flag("collector.disable-defaults", false)?;
+    let mut chosen = Vec::new();
+    for (name, by_default, make) in COLLECTORS {
+        let collector = make(options)?;
+        if options.flag(&format!("collector.{name}"), by_default && defaults)? {
+            chosen.push((name, collector));
         }
     }
-    let is_in = |names: &[String], name: &str| names.iter().any(|n| n == name);
-    let wanted = |name: &str| config.collectors.is_empty() || is_in(&config.collectors, name);
-    Ok(all
-        .into_iter()
-        .filter(|(name, _)| wanted(name) && !is_in(&config.no_collectors, name))
-        .collect())
-}
-
-fn all(config: &Config) -> Result<Vec<Named>, ConfigError> {
-    let plain = |collect| -> Box<dyn Collector> { Box::new(Plain(collect)) };
-    Ok(vec![
-        ("arp", Box::new(network::Arp::new(&config.arp)?)),
-        ("conntrack", plain(network::conntrack)),
-        ("cpu", Box::new(cpu::Cpu::new(&config.cpu))),
-        ("cpufreq", plain(cpu::frequency)),
-        (
-            "diskstats",
-            Box::new(diskstats::DiskStats::new(&config.diskstats)?),
-        ),
-        ("entropy", plain(kernel::entropy)),
-        ("filefd", plain(kernel::file_descriptors)),
-        (
-            "filesystem",
-            Box::new(filesystem::FileSystem::new(&config.filesystem)?),
-        ),
-        ("loadavg", plain(kernel::load)),
-        ("meminfo", plain(memory::meminfo)),
-        (
-            "netclass",
-            Box::new(netclass::NetClass::new(&config.netclass)?),
-        ),
-        ("netdev", Box::new(netdev::NetDev::new(&config.netdev)?)),
-        ("netstat", Box::new(network::NetStat::new(&config.netstat)?)),
-        ("os", plain(system::os)),
-        ("pressure", plain(kernel::pressure)),
-        ("schedstat", plain(cpu::scheduler)),
-        ("sockstat", plain(network::sockets)),
-        ("softnet", plain(network::softnet)),
-        ("stat", plain(kernel::stat)),
-        ("time", plain(system::time)),
-        ("udp_queues", plain(network::udp_queues)),
-        ("uname", plain(system::uname)),
-        ("vmstat", Box::new(memory::VmStat::new(&config.vmstat)?)),
-    ])
+    Ok(chosen)
 }

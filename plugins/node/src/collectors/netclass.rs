@@ -1,111 +1,120 @@
 //! Network interfaces as /sys/class/net describes them.
 
-use narthex_plugin_sdk::files::FileKind;
-use narthex_plugin_sdk::{ConfigError, Metrics, files};
-use regex_lite::Regex;
+use narthex_plugin_sdk::{ConfigError, Metrics};
 
 use super::Collector;
-use crate::config;
+use crate::descriptor::{Descriptor, counter, gauge};
 use crate::failure::{At, Failure};
-use crate::filter::regex;
-use crate::text::{attributes, integer};
+use crate::filter::Filter;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::text::{attributes, folders_where, whole};
 
-const FOLDER: &str = "/sys/class/net";
-
-/// File, whether it only counts up, name, help.
-const NUMBERS: [(&str, bool, &str, &str); 16] = [
+const NUMBERS: [(&str, Descriptor); 16] = [
     (
         "addr_assign_type",
-        false,
-        "node_network_address_assign_type",
-        "How the address was assigned.",
+        gauge(
+            "node_network_address_assign_type",
+            "Network device property: address_assign_type",
+        ),
     ),
     (
         "carrier",
-        false,
-        "node_network_carrier",
-        "1 where there is a carrier, else 0.",
+        gauge("node_network_carrier", "Network device property: carrier"),
     ),
     (
         "carrier_changes",
-        true,
-        "node_network_carrier_changes_total",
-        "How often the carrier came or went.",
+        counter(
+            "node_network_carrier_changes_total",
+            "Network device property: carrier_changes_total",
+        ),
     ),
     (
         "carrier_up_count",
-        true,
-        "node_network_carrier_up_changes_total",
-        "How often the carrier came.",
+        counter(
+            "node_network_carrier_up_changes_total",
+            "Network device property: carrier_up_changes_total",
+        ),
     ),
     (
         "carrier_down_count",
-        true,
-        "node_network_carrier_down_changes_total",
-        "How often the carrier went.",
+        counter(
+            "node_network_carrier_down_changes_total",
+            "Network device property: carrier_down_changes_total",
+        ),
     ),
     (
         "dev_id",
-        false,
-        "node_network_device_id",
-        "Tells interfaces with one address apart.",
+        gauge(
+            "node_network_device_id",
+            "Network device property: device_id",
+        ),
     ),
     (
         "dormant",
-        false,
-        "node_network_dormant",
-        "1 where the interface waits for an event, else 0.",
+        gauge("node_network_dormant", "Network device property: dormant"),
     ),
-    ("flags", false, "node_network_flags", "The kernel's flags."),
+    (
+        "flags",
+        gauge("node_network_flags", "Network device property: flags"),
+    ),
     (
         "ifindex",
-        false,
-        "node_network_iface_id",
-        "The interface's number.",
+        gauge("node_network_iface_id", "Network device property: iface_id"),
     ),
     (
         "iflink",
-        false,
-        "node_network_iface_link",
-        "The number of the interface below.",
+        gauge(
+            "node_network_iface_link",
+            "Network device property: iface_link",
+        ),
     ),
     (
         "link_mode",
-        false,
-        "node_network_iface_link_mode",
-        "The link's mode.",
+        gauge(
+            "node_network_iface_link_mode",
+            "Network device property: iface_link_mode",
+        ),
     ),
     (
         "mtu",
-        false,
-        "node_network_mtu_bytes",
-        "The largest packet.",
+        gauge(
+            "node_network_mtu_bytes",
+            "Network device property: mtu_bytes",
+        ),
     ),
     (
         "name_assign_type",
-        false,
-        "node_network_name_assign_type",
-        "How the name was assigned.",
+        gauge(
+            "node_network_name_assign_type",
+            "Network device property: name_assign_type",
+        ),
     ),
     (
         "netdev_group",
-        false,
-        "node_network_net_dev_group",
-        "The group that it belongs to.",
+        gauge(
+            "node_network_net_dev_group",
+            "Network device property: net_dev_group",
+        ),
     ),
     (
         "tx_queue_len",
-        false,
-        "node_network_transmit_queue_length",
-        "Packets that may wait to be sent.",
+        gauge(
+            "node_network_transmit_queue_length",
+            "Network device property: transmit_queue_length",
+        ),
     ),
     (
         "type",
-        false,
-        "node_network_protocol_type",
-        "The kind of hardware, by ARP's numbers.",
+        gauge(
+            "node_network_protocol_type",
+            "Network device property: protocol_type",
+        ),
     ),
 ];
+
+/// The place of the flags among these numbers.
+const FLAGS: usize = 7;
 
 const TEXTS: [&str; 6] = [
     "address",
@@ -115,106 +124,98 @@ const TEXTS: [&str; 6] = [
     "operstate",
     "speed",
 ];
+const FILES: usize = NUMBERS.len() + TEXTS.len();
+
+const UP: Descriptor = gauge(
+    "node_network_up",
+    "Value is 1 if operstate is 'up', 0 otherwise.",
+);
+const SPEED: Descriptor = gauge(
+    "node_network_speed_bytes",
+    "Network device property: speed_bytes",
+);
+const INFO: Descriptor = gauge(
+    "node_network_info",
+    "Non-numeric data from /sys/class/net/<iface>, value is always 1.",
+);
 
 pub(crate) struct NetClass {
-    ignored: Option<Regex>,
+    devices: Filter,
     ignore_invalid_speed: bool,
 }
 
 impl NetClass {
-    pub(crate) fn new(config: &config::NetClass) -> Result<Self, ConfigError> {
-        let ignored = config.ignored_devices.as_deref();
+    pub(crate) fn new(options: &Options) -> Result<Self, ConfigError> {
         Ok(NetClass {
-            ignored: ignored
-                .map(|pattern| regex("netclass.ignored_devices", pattern))
-                .transpose()?,
-            ignore_invalid_speed: config.ignore_invalid_speed,
+            devices: Filter::ignoring(options, "collector.netclass.ignored-devices")?,
+            ignore_invalid_speed: options.flag("collector.netclass.ignore-invalid-speed", false)?,
         })
     }
 }
 
 impl Collector for NetClass {
-    fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Failure> {
-        for entry in files::entries(FOLDER).at_if_there(FOLDER)? {
-            let device = entry.name;
-            let ignored = self
-                .ignored
-                .as_ref()
-                .is_some_and(|regex| regex.is_match(&device));
-            // bonding_masters is a file among the interfaces.
-            if entry.kind != FileKind::File && !ignored {
-                self.give(&device, metrics);
+    fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+        let folder = machine.sys("class/net");
+        // bonding_masters is a file among the interfaces.
+        let devices = folders_where(&folder, |device| self.devices.takes(device));
+        let devices = devices.at_if_there(&folder)?;
+        let files = || NUMBERS.iter().map(|(file, _)| *file).chain(TEXTS);
+        let paths: Vec<String> = devices
+            .iter()
+            .flat_map(|device| {
+                let folder = format!("{folder}/{device}");
+                files().map(move |file| [&folder, "/", file].concat())
+            })
+            .collect();
+        let values = attributes(&paths);
+        let of_devices = || devices.iter().zip(values.chunks(FILES));
+        for (column, (_, family)) in NUMBERS.iter().enumerate() {
+            let mut family = family.family(metrics).labels(["device"]);
+            for (device, values) in of_devices() {
+                if let Some(value) = values.get(column).and_then(whole) {
+                    family = family.add([device], value);
+                }
             }
+        }
+        for (device, values) in of_devices() {
+            self.describe(device, values, metrics);
         }
         Ok(())
     }
 }
 
 impl NetClass {
-    fn give(&self, device: &str, metrics: &mut Metrics) {
-        let paths: Vec<String> = NUMBERS
-            .iter()
-            .map(|(file, ..)| *file)
-            .chain(TEXTS)
-            .map(|file| format!("{FOLDER}/{device}/{file}"))
-            .collect();
-        let mut values = attributes(&paths);
-        let texts = values.split_off(NUMBERS.len());
-        let mut flags = None;
-        for ((file, is_counter, name, help), value) in NUMBERS.iter().zip(values) {
-            let Some(value) = value.as_deref().and_then(integer) else {
-                continue;
-            };
-            if *file == "flags" {
-                flags = Some(value as u64);
-            }
-            let family = match is_counter {
-                true => metrics.counter(name, help),
-                false => metrics.gauge(name, help),
-            };
-            family.labels(["device"]).add([device], value);
-        }
-        let text = |at: usize| texts.get(at).and_then(Option::as_deref).unwrap_or("");
-        let [address, broadcast, duplex, ifalias, operstate, speed] = [0, 1, 2, 3, 4, 5].map(text);
-        if let Some(megabits) = integer(speed)
+    fn describe(&self, device: &str, values: &[Option<String>], metrics: &mut Metrics) {
+        let text = |at: usize| {
+            let value = values.get(NUMBERS.len() + at);
+            value.and_then(Option::as_deref).unwrap_or("")
+        };
+        let [address, broadcast, duplex, ifalias, operstate] = [0, 1, 2, 3, 4].map(text);
+        if let Some(megabits) = values.last().and_then(whole)
             && (megabits >= 0.0 || !self.ignore_invalid_speed)
         {
-            metrics
-                .gauge(
-                    "node_network_speed_bytes",
-                    "Bytes that it can carry in a second.",
-                )
-                .labels(["device"])
-                .add([device], megabits * 1e6 / 8.0);
+            SPEED.add(metrics, ["device"], [device], megabits * 1e6 / 8.0);
         }
-        metrics
-            .gauge("node_network_up", "1 where the interface works, else 0.")
-            .labels(["device"])
-            .add([device], f64::from(operstate == "up"));
-        let adminstate = match flags {
-            Some(flags) if flags & 1 == 1 => "up",
+        UP.add(metrics, ["device"], [device], f64::from(operstate == "up"));
+        let adminstate = match values.get(FLAGS).and_then(whole) {
+            Some(flags) if flags as u64 & 1 == 1 => "up",
             Some(_) => "down",
             None => "unknown",
         };
-        metrics
-            .gauge(
-                "node_network_info",
-                "1, labelled with what is known of each interface.",
-            )
-            .labels([
-                "address",
-                "adminstate",
-                "broadcast",
-                "device",
-                "duplex",
-                "ifalias",
-                "operstate",
-            ])
-            .add(
-                [
-                    address, adminstate, broadcast, device, duplex, ifalias, operstate,
-                ],
-                1.0,
-            );
+        let labels = [
+            ("address", address),
+            ("adminstate", adminstate),
+            ("broadcast", broadcast),
+            ("device", device),
+            ("duplex", duplex),
+            ("ifalias", ifalias),
+            ("operstate", operstate),
+        ];
+        INFO.add(
+            metrics,
+            labels.map(|(name, _)| name),
+            labels.map(|(_, value)| value),
+            1.0,
+        );
     }
 }

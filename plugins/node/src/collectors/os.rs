@@ -1,80 +1,45 @@
-//! The system itself: its name, its release, its clock.
+//! The system itself: its name and its release.
 
 use std::collections::BTreeMap;
 
-use narthex_plugin_sdk::{Metrics, clock, files, system};
+use narthex_plugin_sdk::{Metrics, files, system};
 
+use crate::descriptor::{Descriptor, gauge};
 use crate::failure::{At, Failure};
-use crate::text::{attributes, numbered_entries};
+use crate::machine::Machine;
 
-pub(crate) fn uname(metrics: &mut Metrics) -> Result<(), Failure> {
+const UNAME: Descriptor = gauge(
+    "node_uname_info",
+    "Labeled system information as provided by the uname system call.",
+);
+
+pub(crate) fn uname(_: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
     let identity = system::identify()?;
-    metrics
-        .gauge("node_uname_info", "1, labelled with what uname says.")
-        .labels([
-            "domainname",
-            "machine",
-            "nodename",
-            "release",
-            "sysname",
-            "version",
-        ])
-        .add(
-            [
-                &identity.domainname,
-                &identity.machine,
-                &identity.nodename,
-                &identity.release,
-                &identity.sysname,
-                &identity.version,
-            ],
-            1.0,
-        );
+    let labels = [
+        ("domainname", &identity.domainname),
+        ("machine", &identity.machine),
+        ("nodename", &identity.nodename),
+        ("release", &identity.release),
+        ("sysname", &identity.sysname),
+        ("version", &identity.version),
+    ];
+    let values = labels.map(|(_, value)| value.as_str());
+    UNAME.add(metrics, labels.map(|(name, _)| name), values, 1.0);
     Ok(())
 }
 
-pub(crate) fn time(metrics: &mut Metrics) -> Result<(), Failure> {
-    const SOURCES: &str = "/sys/devices/system/clocksource";
-    metrics
-        .gauge("node_time_seconds", "The machine's clock, since 1970.")
-        .set(clock::now_ns() as f64 / 1e9);
-    let zone = system::time_zone()?;
-    metrics
-        .gauge(
-            "node_time_zone_offset_seconds",
-            "How far the time zone is east of UTC.",
-        )
-        .labels(["time_zone"])
-        .add([&zone.abbreviation], f64::from(zone.offset_seconds));
-    let sources = numbered_entries(SOURCES, "clocksource").at(SOURCES)?;
-    for (device, source) in sources.iter().enumerate() {
-        let device = device.to_string();
-        let of_source = |file: &str| format!("{SOURCES}/clocksource{source}/{file}");
-        let texts = attributes(&["available_clocksource", "current_clocksource"].map(of_source));
-        let text = |at: usize| texts.get(at).and_then(Option::as_deref).unwrap_or("");
-        let mut available: Vec<&str> = text(0).split_ascii_whitespace().collect();
-        available.dedup();
-        for name in available {
-            metrics
-                .gauge(
-                    "node_time_clocksource_available_info",
-                    "1 for each source that the clock can have.",
-                )
-                .labels(["clocksource", "device"])
-                .add([name, &device], 1.0);
-        }
-        if !text(1).is_empty() {
-            metrics
-                .gauge(
-                    "node_time_clocksource_current_info",
-                    "1 for the source that the clock has.",
-                )
-                .labels(["clocksource", "device"])
-                .add([text(1), &device], 1.0);
-        }
-    }
-    Ok(())
-}
+const INFO: Descriptor = gauge(
+    "node_os_info",
+    "A metric with a constant '1' value labeled by build_id, id, id_like, image_id, image_version, name, pretty_name, variant, variant_id, version, version_codename, version_id.",
+);
+const VERSION: Descriptor = gauge(
+    "node_os_version",
+    "Metric containing the major.minor part of the OS version.",
+);
+const SUPPORT_END: Descriptor = gauge(
+    "node_os_support_end_timestamp_seconds",
+    "Metric containing the end-of-life date timestamp of the OS.",
+);
 
 const RELEASE_LABELS: [(&str, &str); 12] = [
     ("build_id", "BUILD_ID"),
@@ -91,36 +56,31 @@ const RELEASE_LABELS: [(&str, &str); 12] = [
     ("version_id", "VERSION_ID"),
 ];
 
-pub(crate) fn os(metrics: &mut Metrics) -> Result<(), Failure> {
-    const OWN: &str = "/etc/os-release";
-    const VENDOR: &str = "/usr/lib/os-release";
-    let text = match files::read_text(OWN) {
-        Ok(text) => text,
-        Err(_) => files::read_text(VENDOR).at_if_there(VENDOR)?,
+pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let own = machine.root("etc/os-release");
+    let text = match files::read_text(&own) {
+        Err(error) if error.is_not_found() => {
+            let vendors = machine.root("usr/lib/os-release");
+            files::read_text(&vendors).at_if_there(&vendors)?
+        }
+        text => text.at(&own)?,
     };
     let release = parse_release(&text);
     let get = |key: &str| release.get(key).map_or("", String::as_str);
-    metrics
-        .gauge("node_os_info", "1, labelled with the system's release.")
-        .labels(RELEASE_LABELS.map(|(label, _)| label))
-        .add(RELEASE_LABELS.map(|(_, key)| get(key)), 1.0);
+    let labels = RELEASE_LABELS.map(|(label, _)| label);
+    INFO.add(
+        metrics,
+        labels,
+        RELEASE_LABELS.map(|(_, key)| get(key)),
+        1.0,
+    );
     let version = leading_version(get("VERSION_ID"));
     if version > 0.0 {
-        metrics
-            .gauge(
-                "node_os_version",
-                "The system's version, as far as it is a number.",
-            )
-            .labels(["id", "id_like", "name"])
-            .add([get("ID"), get("ID_LIKE"), get("NAME")], version);
+        let values = [get("ID"), get("ID_LIKE"), get("NAME")];
+        VERSION.add(metrics, ["id", "id_like", "name"], values, version);
     }
     if let Some(end) = day_seconds(get("SUPPORT_END")) {
-        metrics
-            .gauge(
-                "node_os_support_end_timestamp_seconds",
-                "When the release's support ends.",
-            )
-            .set(end);
+        SUPPORT_END.set(metrics, end);
     }
     Ok(())
 }
