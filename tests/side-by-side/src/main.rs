@@ -3,17 +3,23 @@
 //! ```text
 //! side-by-side load    [--listen ADDRESS] [--targets N] [--series N]
 //! side-by-side tsdb    --narthex FILE --tools FOLDER [--targets N] [--series N] [--interval S] [--seconds S]
+//! side-by-side promql  --narthex FILE --tools FOLDER --data FOLDER [--targets N] [--series N] [--only NAME]
 //! side-by-side torture --narthex FILE [--rounds N] [--seed N] [--targets N] [--series N]
 //! ```
 //!
 //! Figures are printed, never judged: machines differ. What has to hold on every machine is in
 //! `torture`, which ends with an error if a sample is lost.
 
+mod answers;
 mod arguments;
 mod blocks;
+mod history;
 mod load;
 mod pages;
+mod promql;
+mod questions;
 mod server;
+mod stored;
 mod torture;
 mod tsdb;
 
@@ -21,7 +27,7 @@ use anyhow::{Result, bail};
 
 use crate::arguments::Arguments;
 
-const USAGE: &str = "usage: side-by-side load|tsdb|torture [--name value]...";
+const USAGE: &str = "usage: side-by-side load|tsdb|promql|torture [--name value]...";
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
@@ -32,6 +38,7 @@ fn main() -> Result<()> {
     match command.as_str() {
         "load" => load::serve_forever(&arguments),
         "tsdb" => tsdb::compare(&arguments),
+        "promql" => promql::compare(&arguments),
         "torture" => torture::run(&arguments),
         _ => bail!("unknown command {command:?}; {USAGE}"),
     }

@@ -114,14 +114,41 @@ impl Page {
 
     /// Name and labels of each series with its value.
     pub(crate) fn values(&self, scrape: u64) -> impl Iterator<Item = (&str, f64)> {
-        self.series.iter().map(move |series| {
-            let line = series.text.lines().last().unwrap_or_default();
-            (line.trim_end(), series.value(scrape))
-        })
+        let series = self.series.iter();
+        series.map(move |series| (series.line(), series.value(scrape)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Name and labels of a series.
+    pub(crate) fn line(&self, at: usize) -> &str {
+        self.series.get(at).map_or("", Series::line)
+    }
+
+    pub(crate) fn value(&self, at: usize, scrape: u64) -> f64 {
+        let series = self.series.get(at);
+        series.map_or(f64::NAN, |series| series.value(scrape))
     }
 }
 
+/// The labels that a target's series get besides their own.
+pub(crate) fn of_target(target: usize) -> [(&'static str, String); 4] {
+    [
+        ("cluster", "load".to_owned()),
+        ("instance", format!("target-{target}")),
+        ("job", "load".to_owned()),
+        ("zone", format!("zone-{}", target % 3)),
+    ]
+}
+
 impl Series {
+    fn line(&self) -> &str {
+        let line = self.text.lines().last().unwrap_or_default();
+        line.trim_end()
+    }
+
     fn value(&self, scrape: u64) -> f64 {
         let events = |base: u64, step: u64| base + step * scrape + mix(self.seed ^ scrape) % step;
         match self.shape {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 const READY_PATIENCE: Duration = Duration::from_secs(300);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(2);
 /// What the kernel counts CPU time in, on every Linux that matters.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -18,6 +19,8 @@ pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
     child: Child,
+    /// Keeps connections, and takes any status for an answer.
+    agent: ureq::Agent,
 }
 
 impl Server {
@@ -29,6 +32,11 @@ impl Server {
             folder: folder.to_owned(),
             port,
             child: spawn(program, folder, port)?,
+            agent: ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .timeout_global(Some(ANSWER_PATIENCE))
+                .build()
+                .new_agent(),
         })
     }
 
@@ -106,6 +114,13 @@ impl Server {
         Ok(kib.with_context(|| format!("no {field} in /proc/PID/status"))? * 1024.0)
     }
 
+    /// From here on the highest resident memory counts anew.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        const HIGHEST_RESIDENT: &str = "5";
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&path, HIGHEST_RESIDENT).with_context(|| path.clone())
+    }
+
     /// The sum over a metric's series on its own metrics page.
     pub(crate) fn own_metric(&self, name: &str) -> Result<f64> {
         let page = ureq::get(self.url("/metrics")).call()?.into_body();
@@ -125,6 +140,17 @@ impl Server {
         let body = body.into_body();
         let text = body.into_with_config().limit(1 << 30).read_to_string()?;
         serde_json::from_str(&text).with_context(|| format!("{url} gave no JSON"))
+    }
+
+    /// The body of an answer, whatever its status, which comes with it.
+    pub(crate) fn ask(&self, path_and_query: &str) -> Result<(u16, String)> {
+        let url = self.url(path_and_query);
+        let request = self.agent.get(&url).call();
+        let answer = request.with_context(|| format!("{url}; {}", self.log_hint()))?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body();
+        let text = body.into_with_config().limit(4 << 30).read_to_string()?;
+        Ok((status, text))
     }
 
     pub(crate) fn post(&self, path: &str) -> Result<Value> {
@@ -166,6 +192,8 @@ fn spawn(program: &Path, folder: &Path, port: u16) -> Result<Child> {
         .arg("--storage.tsdb.path=data")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg("--web.enable-admin-api")
+        // What is compared may be of any time.
+        .arg("--storage.tsdb.retention.time=100y")
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
