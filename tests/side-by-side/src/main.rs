@@ -4,11 +4,13 @@
 //! side-by-side load    [--listen ADDRESS] [--targets N] [--series N]
 //! side-by-side tsdb    --narthex FILE --tools FOLDER [--targets N] [--series N] [--interval S] [--seconds S]
 //! side-by-side promql  --narthex FILE --tools FOLDER --data FOLDER [--targets N] [--series N] [--only NAME]
+//! side-by-side queries --narthex FILE --tools FOLDER [--seed N] [--count N] [--first N]
 //! side-by-side torture --narthex FILE [--rounds N] [--seed N] [--targets N] [--series N]
 //! ```
 //!
 //! Figures are printed, never judged: machines differ. What has to hold on every machine is in
-//! `torture`, which ends with an error if a sample is lost.
+//! `torture`, which ends with an error if a sample is lost, and in `queries`, which ends with one if
+//! an answer is not Prometheus's.
 
 mod answers;
 mod arguments;
@@ -17,6 +19,7 @@ mod history;
 mod load;
 mod pages;
 mod promql;
+mod queries;
 mod questions;
 mod server;
 mod stored;
@@ -27,7 +30,7 @@ use anyhow::{Result, bail};
 
 use crate::arguments::Arguments;
 
-const USAGE: &str = "usage: side-by-side load|tsdb|promql|torture [--name value]...";
+const USAGE: &str = "usage: side-by-side load|tsdb|promql|queries|torture [--name value]...";
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
         "load" => load::serve_forever(&arguments),
         "tsdb" => tsdb::compare(&arguments),
         "promql" => promql::compare(&arguments),
+        "queries" => queries::compare(&arguments),
         "torture" => torture::run(&arguments),
         _ => bail!("unknown command {command:?}; {USAGE}"),
     }

@@ -49,9 +49,11 @@ pub(in crate::engine) fn clamp(value: f64, min: f64, max: f64) -> Option<f64> {
     Some(max_of(min, min_of(max, value)))
 }
 
-/// The smaller one; NaN if either is NaN.
+/// The smaller one. NaN if either is NaN, save that nothing is smaller than −Inf, as in Go.
 pub(in crate::engine) fn min_of(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
         f64::NAN
     } else if a < b || (a == b && a.is_sign_negative()) {
         a
@@ -60,7 +62,7 @@ pub(in crate::engine) fn min_of(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The larger one; NaN if either is NaN.
+/// The larger one; with NaN and +Inf as `min_of` with NaN and −Inf.
 pub(in crate::engine) fn max_of(a: f64, b: f64) -> f64 {
     -min_of(-a, -b)
 }
@@ -93,5 +95,11 @@ mod tests {
         assert_eq!(clamp(-5.0, 0.0, 3.0), Some(0.0));
         assert_eq!(clamp(1.0, 3.0, 0.0), None);
         assert!(clamp(1.0, f64::NAN, 3.0).is_some_and(f64::is_nan));
+        assert_eq!(
+            clamp(f64::NAN, f64::INFINITY, f64::INFINITY),
+            Some(f64::INFINITY)
+        );
+        assert_eq!(clamp(1.0, f64::INFINITY, f64::NAN), Some(f64::INFINITY));
+        assert!(clamp(f64::NAN, 0.0, f64::INFINITY).is_some_and(f64::is_nan));
     }
 }
