@@ -169,7 +169,7 @@ impl Catalogue {
             name: name.clone(),
             value: value.clone(),
         });
-        Some(Labels::from_sorted(labels.collect()))
+        Some(Labels::from_sorted(labels))
     }
 
     /// Name and value of each label of a series, sorted by name, without making a [`Labels`].

@@ -49,11 +49,13 @@ impl Labels {
         builder.build()
     }
 
-    /// From labels that are known to be sorted by name, without duplicates or empty values.
-    pub fn from_sorted(labels: Vec<Label>) -> Self {
-        debug_assert!(labels.windows(2).all(|w| w[0].name < w[1].name));
-        debug_assert!(labels.iter().all(|l| !l.value.is_empty()));
-        Labels::of(labels.into())
+    /// From labels that are known to be sorted by name, without duplicates or empty values. One
+    /// allocation where the iterator knows how many come, as those of slices do.
+    pub fn from_sorted(labels: impl IntoIterator<Item = Label>) -> Self {
+        let shared: Arc<[Label]> = labels.into_iter().collect();
+        debug_assert!(shared.windows(2).all(|w| w[0].name < w[1].name));
+        debug_assert!(shared.iter().all(|l| !l.value.is_empty()));
+        Labels::of(shared)
     }
 
     /// The value of `name`, if the set has it.
@@ -63,11 +65,11 @@ impl Labels {
 
     /// As [`Labels::get`], but the shared string itself.
     pub fn get_shared(&self, name: &str) -> Option<&Arc<str>> {
-        let labels = self.as_slice();
-        let at = labels
-            .binary_search_by(|label| (*label.name).cmp(name))
-            .ok()?;
-        Some(&labels[at].value)
+        // One after another: a set is small, and most names differ in length, which lies in the set
+        // itself, while their texts are elsewhere.
+        let mut labels = self.as_slice().iter();
+        let found = labels.find(|label| *label.name == *name)?;
+        Some(&found.value)
     }
 
     /// The value of `name`, or "" where the set lacks it: what a matcher compares with.
@@ -156,7 +158,22 @@ impl PartialOrd for Labels {
 
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
+        let (ours, theirs) = (self.as_slice(), other.as_slice());
+        for (a, b) in ours.iter().zip(theirs) {
+            match compare(&a.name, &b.name).then_with(|| compare(&a.value, &b.value)) {
+                Ordering::Equal => {}
+                different => return different,
+            }
+        }
+        ours.len().cmp(&theirs.len())
+    }
+}
+
+/// Series of one store share their texts: what is one and the same needs no look at its bytes.
+fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+    match Arc::ptr_eq(a, b) {
+        true => Ordering::Equal,
+        false => a.cmp(b),
     }
 }
 
@@ -348,13 +365,43 @@ mod tests {
         for kept in ["abc", "bc", "c", "ac", "ab", "a", "b", ""] {
             let part = whole.filtered(|label| kept.contains(&*label.name));
             let pairs = whole.iter().filter(|label| kept.contains(&*label.name));
-            let made = Labels::from_sorted(pairs.cloned().collect());
+            let made = Labels::from_sorted(pairs.cloned());
             assert_eq!((&part, part.len()), (&made, kept.len()));
             assert_eq!(part.fingerprint(), made.fingerprint());
             assert_eq!(part.cmp(&whole), made.cmp(&whole));
             assert_eq!(part.get("c"), kept.contains('c').then_some("3"));
             assert_eq!(part.with("d", "4"), made.with("d", "4"));
             assert_eq!(part.without("a"), made.without("a"));
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_texts_whether_they_are_shared_or_not() {
+        let values = ["", "a", "ab", "b"];
+        let sets: Vec<Labels> = (0..64)
+            .map(|n| {
+                let value = |place: usize| values[n >> (2 * place) & 3];
+                Labels::from_pairs([("a", value(0)), ("b", value(1)), ("c", value(2))])
+            })
+            .collect();
+        for (one, other) in sets
+            .iter()
+            .flat_map(|one| sets.iter().map(move |o| (one, o)))
+        {
+            let texts = |labels: &Labels| -> Vec<(String, String)> {
+                let pair = |label: &Label| (label.name.to_string(), label.value.to_string());
+                labels.iter().map(pair).collect()
+            };
+            let (of_one, of_other) = (texts(one), texts(other));
+            assert_eq!(one.cmp(other), of_one.cmp(&of_other), "{one} {other}");
+            // Some of the texts are those of `one` then.
+            let mixed = other.iter().map(|label| {
+                let shared = one.get_shared(&label.name);
+                let shared = shared.filter(|value| **value == label.value);
+                (label.name.clone(), shared.unwrap_or(&label.value).clone())
+            });
+            let mixed = Labels::from_pairs(mixed);
+            assert_eq!(one.cmp(&mixed), of_one.cmp(&of_other), "{one} {other}");
         }
     }
 

@@ -16,8 +16,6 @@ use narthex_model::histogram::CounterReset;
 use narthex_model::{Histogram, Labels};
 use narthex_storage::{Column, Series, StorageError};
 
-use crate::texts::compare;
-
 /// Series sorted by labels, made when they are asked for.
 pub type SeriesStream<'a> = Box<dyn Iterator<Item = Result<Box<dyn Series>, StorageError>> + 'a>;
 
@@ -108,9 +106,7 @@ impl<T: Labelled, I: Iterator<Item = Result<T, StorageError>>> Iterator for Grou
         let mut group: Vec<T> = Vec::new();
         while self.failure.is_none() {
             let same = match (self.heads.peek(), group.first()) {
-                (Some(next), Some(first)) => {
-                    compare(next.item.label_set(), first.label_set()).is_eq()
-                }
+                (Some(next), Some(first)) => next.item.label_set() == first.label_set(),
                 (Some(_), None) => true,
                 (None, _) => false,
             };
@@ -139,7 +135,7 @@ struct Head<T> {
 
 impl<T: Labelled> Ord for Head<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let labels = compare(other.item.label_set(), self.item.label_set());
+        let labels = other.item.label_set().cmp(self.item.label_set());
         labels.then(other.source.cmp(&self.source))
     }
 }

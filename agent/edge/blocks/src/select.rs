@@ -1,6 +1,7 @@
 //! Reading one block: which series meet matchers, and what labels they have.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use narthex_block_format::{
@@ -9,7 +10,7 @@ use narthex_block_format::{
 use narthex_model::{CancelToken, Label, Labels, Matcher};
 use narthex_storage::{LabelQuery, SelectQuery, Series, StorageError};
 
-use crate::series::BlockSeries;
+use crate::series::{BlockSeries, Chunks};
 use crate::texts::{SharedTexts, Texts};
 use crate::{Block, Error, folder, merge};
 
@@ -271,11 +272,12 @@ struct SeriesReader {
     range_ms: (i64, i64),
     tombstones: Arc<Tombstones>,
     /// Texts by symbol.
-    symbols: HashMap<u32, Arc<str>>,
+    symbols: HashMap<u32, Arc<str>, BySymbol>,
     texts: SharedTexts,
     entry: SeriesEntry,
     /// Symbols and labels of the series before, most of which the next one has, too.
-    previous: Vec<((u32, u32), Label)>,
+    symbols_before: Vec<(u32, u32)>,
+    labels_before: Vec<Label>,
 }
 
 impl SeriesReader {
@@ -283,45 +285,65 @@ impl SeriesReader {
         SeriesReader {
             range_ms,
             tombstones: block.tombstones(),
-            symbols: HashMap::new(),
+            symbols: HashMap::default(),
             texts,
             entry: SeriesEntry::default(),
-            previous: Vec::new(),
+            symbols_before: Vec::new(),
+            labels_before: Vec::new(),
             block,
         }
     }
 
     /// The series, if it has samples in the range.
     fn read_boxed(&mut self, series: u32) -> Option<Box<dyn Series>> {
-        let mut lanes = self.read(series);
-        if lanes.len() < 2 {
-            return Some(Box::new(lanes.pop()?));
+        let labels = self.read_labels(series)?;
+        if let Some(chunks) = self.chunks_in_order() {
+            let chunks = chunks.into();
+            return Some(Box::new(self.with_chunks(series, labels, chunks)));
         }
-        let lanes = lanes
-            .into_iter()
-            .map(|lane| Box::new(lane) as Box<dyn Series>);
+        let lanes = self.lanes(series, &labels).into_iter();
+        let lanes = lanes.map(|lane| Box::new(lane) as Box<dyn Series>);
         Some(merge::join(lanes.collect()))
     }
 
     /// The series as one or, where chunks of it overlap, several that don't overlap in themselves.
     fn read(&mut self, series: u32) -> Vec<BlockSeries> {
-        let Some(labels) = self.read_labels(series) else {
-            return Vec::new();
-        };
-        let (range_ms, tombstones) = (self.range_ms, &self.tombstones);
+        match self.read_labels(series) {
+            Some(labels) => self.lanes(series, &labels),
+            None => Vec::new(),
+        }
+    }
+
+    fn lanes(&self, series: u32, labels: &Labels) -> Vec<BlockSeries> {
+        let (start_ms, end_ms) = self.range_ms;
         let chunks = self.entry.chunks.iter().copied();
-        let chunks = chunks.filter(|c| c.min_ms <= range_ms.1 && range_ms.0 <= c.max_ms);
-        let deleted = tombstones
-            .get(series)
-            .map(|deleted| deleted.as_slice().into());
-        let one = |chunks: Vec<ChunkMeta>| BlockSeries {
+        let chunks = chunks.filter(|chunk| chunk.min_ms <= end_ms && start_ms <= chunk.max_ms);
+        let lanes = lanes(chunks).into_iter();
+        let lanes = lanes.map(|lane| self.with_chunks(series, labels.clone(), lane[..].into()));
+        lanes.collect()
+    }
+
+    fn with_chunks(&self, series: u32, labels: Labels, chunks: Chunks) -> BlockSeries {
+        let deleted = self.tombstones.get(series);
+        BlockSeries {
             block: self.block.clone(),
-            labels: labels.clone(),
-            chunks: chunks.into(),
-            range_ms,
-            deleted: deleted.clone(),
-        };
-        lanes(chunks).into_iter().map(one).collect()
+            labels,
+            chunks,
+            range_ms: self.range_ms,
+            deleted: deleted.map(|deleted| deleted.as_slice().into()),
+        }
+    }
+
+    /// The chunks in the range, if those of the entry follow one another, as is usual.
+    fn chunks_in_order(&self) -> Option<&[ChunkMeta]> {
+        let (start_ms, end_ms) = self.range_ms;
+        let chunks = &self.entry.chunks;
+        if !are_in_order(chunks) {
+            return None;
+        }
+        let start = chunks.partition_point(|chunk| chunk.max_ms < start_ms);
+        let end = chunks.partition_point(|chunk| chunk.min_ms <= end_ms);
+        chunks.get(start..end)
     }
 
     /// The labels of a series that has samples in the range. Leaves its entry behind.
@@ -347,31 +369,36 @@ impl SeriesReader {
     }
 
     fn labels(&mut self) -> Result<Labels, ReadError> {
-        self.previous.truncate(self.entry.labels.len());
+        self.symbols_before.truncate(self.entry.labels.len());
+        self.labels_before.truncate(self.entry.labels.len());
         for place in 0..self.entry.labels.len() {
-            let Some(&(name, value)) = self.entry.labels.get(place) else {
+            let Some(&symbols) = self.entry.labels.get(place) else {
                 break;
             };
-            if self
-                .previous
-                .get(place)
-                .is_some_and(|(known, _)| *known == (name, value))
-            {
+            if self.symbols_before.get(place) == Some(&symbols) {
                 continue;
             }
             let label = Label {
-                name: self.text(name)?,
-                value: self.text(value)?,
+                name: self.text(symbols.0)?,
+                value: self.text(symbols.1)?,
             };
-            match self.previous.get_mut(place) {
-                Some(slot) => *slot = ((name, value), label),
-                None => self.previous.push(((name, value), label)),
+            let slots = self.symbols_before.get_mut(place);
+            match slots.zip(self.labels_before.get_mut(place)) {
+                Some(slots) => (*slots.0, *slots.1) = (symbols, label),
+                None => {
+                    self.symbols_before.push(symbols);
+                    self.labels_before.push(label);
+                }
             }
         }
         // An empty value is as no label; no block of ours has one.
-        let labels = self.previous.iter().map(|(_, label)| label);
-        let labels = labels.filter(|label| !label.value.is_empty()).cloned();
-        Ok(Labels::from_sorted(labels.collect()))
+        let is_empty = |label: &Label| label.value.is_empty();
+        if self.labels_before.iter().any(is_empty) {
+            let labels = self.labels_before.iter();
+            let labels = labels.filter(|label| !is_empty(label)).cloned();
+            return Ok(Labels::from_sorted(labels));
+        }
+        Ok(Labels::from_sorted(self.labels_before.iter().cloned()))
     }
 
     fn text(&mut self, symbol: u32) -> Result<Arc<str>, ReadError> {
@@ -387,10 +414,44 @@ impl SeriesReader {
     }
 }
 
+fn are_in_order(chunks: &[ChunkMeta]) -> bool {
+    chunks.is_sorted_by(|a, b| a.max_ms < b.min_ms)
+}
+
+/// Spreads symbols, which are small numbers that nobody chooses, faster than what is safe for texts.
+#[derive(Clone, Copy, Default)]
+struct BySymbol(u64);
+
+impl BuildHasher for BySymbol {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for BySymbol {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, symbol: u32) {
+        /// 2^64 divided by the golden ratio.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = (self.0 ^ u64::from(symbol)).wrapping_mul(SPREAD);
+    }
+}
+
 /// Chunks as lists in which none overlaps with another: one list, save in old blocks.
 fn lanes(chunks: impl Iterator<Item = ChunkMeta>) -> Vec<Vec<ChunkMeta>> {
     let mut chunks: Vec<ChunkMeta> = chunks.collect();
-    if chunks.is_sorted_by(|a, b| a.max_ms < b.min_ms) {
+    if are_in_order(&chunks) {
         return vec![chunks];
     }
     chunks.sort_by_key(|chunk| (chunk.min_ms, chunk.chunk_ref));

@@ -18,11 +18,26 @@ use crate::{Block, Error, folder};
 pub(crate) struct BlockSeries {
     pub(crate) block: Arc<Block>,
     pub(crate) labels: Labels,
-    pub(crate) chunks: Box<[ChunkMeta]>,
+    pub(crate) chunks: Chunks,
     /// Both inclusive.
     pub(crate) range_ms: (i64, i64),
     /// Ascending; none if nothing of the series is deleted.
     pub(crate) deleted: Option<Box<[Interval]>>,
+}
+
+/// Most queries need one chunk of a series, for which nothing is allocated.
+pub(crate) enum Chunks {
+    One(ChunkMeta),
+    Several(Box<[ChunkMeta]>),
+}
+
+impl From<&[ChunkMeta]> for Chunks {
+    fn from(chunks: &[ChunkMeta]) -> Self {
+        match chunks {
+            [chunk] => Chunks::One(*chunk),
+            chunks => Chunks::Several(chunks.into()),
+        }
+    }
 }
 
 impl Labelled for BlockSeries {
@@ -50,8 +65,8 @@ impl Series for BlockSeries {
     }
 
     fn time_range_ms(&self) -> Option<(i64, i64)> {
-        let first_ms = self.chunks.first()?.min_ms.max(self.range_ms.0);
-        Some((first_ms, self.chunks.last()?.max_ms.min(self.range_ms.1)))
+        let first_ms = self.chunks().first()?.min_ms.max(self.range_ms.0);
+        Some((first_ms, self.chunks().last()?.max_ms.min(self.range_ms.1)))
     }
 }
 
@@ -61,7 +76,10 @@ impl BlockSeries {
     }
 
     pub(crate) fn chunks(&self) -> &[ChunkMeta] {
-        &self.chunks
+        match &self.chunks {
+            Chunks::One(chunk) => std::slice::from_ref(chunk),
+            Chunks::Several(chunks) => chunks,
+        }
     }
 
     /// Whether all samples of a chunk are wanted, as far as is known without reading it.
@@ -74,7 +92,7 @@ impl BlockSeries {
     fn visit_chunks(&self, with_starts: bool, visit: &mut dyn FnMut(Column<'_>, &[i64])) {
         let mut buffers = BUFFERS.take();
         let mut continues = true;
-        for chunk in &self.chunks {
+        for chunk in self.chunks() {
             self.visit_chunk(chunk, &mut continues, &mut buffers, with_starts, visit);
         }
         buffers.clear();
