@@ -115,6 +115,41 @@ const QUERIES: &[(&str, &str, Option<i64>)] = &[
         Some(60_000),
     ),
     (
+        "rate over itself",
+        "rate(app_requests_total[5m]) / rate(app_requests_total[5m])",
+        Some(60_000),
+    ),
+    (
+        "sum over itself",
+        "sum(rate(app_requests_total[5m])) / sum(rate(app_requests_total[5m]))",
+        Some(60_000),
+    ),
+    (
+        "shares of a whole",
+        "sum by (code) (rate(app_requests_total[5m])) / on () group_left () sum(rate(app_requests_total[5m]))",
+        Some(60_000),
+    ),
+    (
+        "ratio of errors",
+        r#"sum by (handler) (rate(app_requests_total{code="500"}[5m])) / sum by (handler) (rate(app_requests_total[5m]))"#,
+        Some(60_000),
+    ),
+    (
+        "filter by itself",
+        "count(process_memory_bytes and process_memory_bytes > 1e9)",
+        Some(60_000),
+    ),
+    (
+        "alert",
+        "process_memory_bytes > 1e12 and on () sum(process_memory_bytes) > 2",
+        None,
+    ),
+    (
+        "range read twice",
+        "sum(max_over_time(process_memory_bytes[10m]) - min_over_time(process_memory_bytes[10m]))",
+        Some(60_000),
+    ),
+    (
         "count_over_time of all",
         r#"sum(count_over_time({job="node",__name__!~"node_metric_.*"}[1h]))"#,
         None,

@@ -524,14 +524,21 @@ fn the_lookback_can_be_set_for_one_query() {
     assert_eq!(at(Some(30_001)), "{} 2.0 @600000");
 }
 
-/// Whatever the parser lets through is evaluated on the stack of a plain thread.
+/// Whatever the parser lets through is evaluated with a quarter of the stack that threads have.
 #[test]
 fn deep_expressions_do_not_exhaust_the_stack() {
+    let small = std::thread::Builder::new().stack_size(512 << 10);
+    let evaluated = small.spawn(evaluate_deep_expressions).unwrap();
+    evaluated.join().unwrap();
+}
+
+fn evaluate_deep_expressions() {
     let depth = narthex_promql::syntax::MAX_DEPTH - 3;
     for text in [
         vec!["up"; depth].join(" + "),
         vec!["up"; depth].join(" or "),
         format!("{}up", "-".repeat(depth)),
+        format!("{}up{}", "(".repeat(depth), ")".repeat(depth)),
         format!("{}up{}", "abs(".repeat(depth), ")".repeat(depth)),
         format!("{}up{}", "sum(".repeat(depth), ")".repeat(depth)),
         format!("{}1{}", "max_of(1,".repeat(depth), ")".repeat(depth)),
@@ -540,6 +547,7 @@ fn deep_expressions_do_not_exhaust_the_stack() {
             "sum_over_time(".repeat(depth / 2),
             "[1m:1m])".repeat(depth / 2)
         ),
+        format!("{}up{}", "(up + ".repeat(depth / 2), ")".repeat(depth / 2)),
         vec!["1"; depth].join(" + "),
         // A chain is one level, whatever it is made of.
         vec!["up"; 10_000].join(" + "),
@@ -555,4 +563,7 @@ fn deep_expressions_do_not_exhaust_the_stack() {
             Err(error) => panic!("{shown}: {error}"),
         }
     }
+    let parentheses = format!("{}up{}", "(".repeat(10_000), ")".repeat(10_000));
+    let error = parse(&parentheses, &ParserOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("nested too deeply"), "{error}");
 }

@@ -8,6 +8,7 @@ pub mod backend;
 mod admin;
 mod alertmanager;
 mod coding;
+mod explain;
 mod extensions;
 mod federate;
 mod json;

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use narthex_model::Matcher;
-use narthex_promql::engine::RangeParams;
+use narthex_promql::engine::{EvaluationTimes as Times, RangeParams};
 use narthex_promql::syntax::ast::{Expr, ValueType};
 use narthex_promql::syntax::{self, ParserOptions};
 use narthex_storage::SeriesExemplars;
@@ -16,7 +16,7 @@ use crate::coding::Coding;
 use crate::json::{write_labels, write_list, write_quoted_float, write_time};
 use crate::params::{MAX_TIME_MS, MIN_TIME_MS, Params};
 use crate::respond::{ApiError, ApiResult, Remarks, stream_success, success};
-use crate::run::{Caller, Question, Times, answer};
+use crate::run::{Caller, Question, Wanted, answer};
 use crate::server::Shared;
 use crate::stream::{Out, Stop};
 
@@ -42,6 +42,7 @@ pub(crate) async fn instant(
         lookback_delta_ms,
         limit,
         stats: params.get("stats").map(str::to_owned),
+        wanted: Wanted::Value,
     };
     answer(&shared, question, caller, coding).await
 }
@@ -66,6 +67,7 @@ pub(crate) async fn range(
         lookback_delta_ms,
         limit,
         stats: params.get("stats").map(str::to_owned),
+        wanted: Wanted::Value,
     };
     answer(&shared, question, caller, coding).await
 }
@@ -141,13 +143,13 @@ fn write_exemplars(out: &mut Out, series: SeriesExemplars) -> Result<(), Stop> {
     Ok(())
 }
 
-fn parse(params: &Params, options: &ParserOptions) -> Result<(String, Expr), ApiError> {
+pub(crate) fn parse(params: &Params, options: &ParserOptions) -> Result<(String, Expr), ApiError> {
     let text = params.required("query").to_owned();
     let expr = syntax::parse(&text, options).map_err(|e| ApiError::bad_parameter("query", e))?;
     Ok((text, expr))
 }
 
-fn steps(params: &Params) -> Result<RangeParams, ApiError> {
+pub(crate) fn steps(params: &Params) -> Result<RangeParams, ApiError> {
     let start_ms = params.required_time_ms("start")?;
     let end_ms = params.required_time_ms("end")?;
     if end_ms < start_ms {
@@ -179,7 +181,7 @@ fn steps(params: &Params) -> Result<RangeParams, ApiError> {
     })
 }
 
-fn check_has_steps(expr: &Expr) -> Result<(), ApiError> {
+pub(crate) fn check_has_steps(expr: &Expr) -> Result<(), ApiError> {
     let name = match expr.value_type() {
         ValueType::Scalar | ValueType::InstantVector => return Ok(()),
         ValueType::String => "string",
@@ -192,7 +194,7 @@ fn check_has_steps(expr: &Expr) -> Result<(), ApiError> {
 }
 
 /// As asked, but not more than the flag allows.
-fn timeout(shared: &Shared, params: &Params) -> Result<Duration, ApiError> {
+pub(crate) fn timeout(shared: &Shared, params: &Params) -> Result<Duration, ApiError> {
     let most = shared.options.query_timeout;
     Ok(match params.duration_ms("timeout")? {
         Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(most),
@@ -201,7 +203,7 @@ fn timeout(shared: &Shared, params: &Params) -> Result<Duration, ApiError> {
 }
 
 /// None stands for the engine's.
-fn lookback_delta_ms(params: &Params) -> Result<Option<i64>, ApiError> {
+pub(crate) fn lookback_delta_ms(params: &Params) -> Result<Option<i64>, ApiError> {
     let given = params.duration_ms_plain("lookback_delta").map_err(|why| {
         ApiError::bad_data(format!("error parsing lookback delta duration: {why}"))
     })?;

@@ -14,7 +14,8 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use narthex_model::{CancelReason, CancelToken, Labels};
 use narthex_promql::engine::{
-    Engine, QueryContext, QueryError, QueryOutput, QueryStats, QueryValue, RangeParams,
+    Clock, Engine, EvaluationTimes as Times, Explanation, QueryContext, QueryError, QueryOutput,
+    QueryStats, QueryValue,
 };
 use narthex_promql::syntax::ast::Expr;
 use narthex_query_log::{Asked, Origin, Running, Samples, Statistics};
@@ -23,6 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
 use crate::coding::Coding;
+use crate::explain::write_explanation;
 use crate::json::{StepTexts, write_result};
 use crate::respond::{ApiError, ApiResult, ErrorKind, Remarks, stream_success};
 use crate::server::Shared;
@@ -39,12 +41,15 @@ pub(crate) struct Question {
     pub(crate) limit: usize,
     /// The parameter `stats`, where it says something.
     pub(crate) stats: Option<String>,
+    pub(crate) wanted: Wanted,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Times {
-    Instant(i64),
-    Range(RangeParams),
+/// What of a query is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Value,
+    /// What its evaluation cost, part by part.
+    Explanation,
 }
 
 /// Who asks, for the query log.
@@ -146,7 +151,7 @@ impl Evaluation {
     fn run(self) -> Result<(Remarks, Written), ApiError> {
         let store = Timed::new(&*self.store);
         let result = self.evaluate(&store);
-        let samples = result.as_ref().map(|output| samples(&output.stats));
+        let samples = result.as_ref().map(|(output, _)| samples(&output.stats));
         let error = result.as_ref().err().map(ToString::to_string);
         let statistics = self.running.finish(
             Some(store.spent()),
@@ -154,7 +159,7 @@ impl Evaluation {
             error.as_deref(),
         );
         drop(self.place);
-        let mut output = result?;
+        let (mut output, explanation) = result?;
         let mut remarks = Remarks {
             warnings: output.warnings,
             infos: output.infos,
@@ -167,6 +172,7 @@ impl Evaluation {
             remarks.warnings.insert(0, warning);
         }
         let written = Written {
+            explanation: explanation.map(|explanation| (question.text, explanation)),
             value: output.value,
             times: question.times,
             statistics: question.stats.is_some().then_some(statistics),
@@ -174,22 +180,42 @@ impl Evaluation {
         Ok((remarks, written))
     }
 
-    fn evaluate(&self, store: &dyn Queryable) -> Result<QueryOutput, QueryError> {
+    fn evaluate(
+        &self,
+        store: &dyn Queryable,
+    ) -> Result<(QueryOutput, Option<Explanation>), QueryError> {
         let context = QueryContext {
             cancel: self.cancel.clone(),
             lookback_delta_ms: self.question.lookback_delta_ms,
             text: self.question.text.clone(),
         };
-        let expr = &self.question.expr;
-        match self.question.times {
-            Times::Instant(time_ms) => self.engine.instant(store, expr, time_ms, &context),
-            Times::Range(range) => self.engine.range(store, expr, range, &context),
+        let Question { expr, times, .. } = &self.question;
+        if self.question.wanted == Wanted::Explanation {
+            let clock = SinceStart(Instant::now());
+            let explained = self.engine.explain(store, expr, *times, &context, &clock)?;
+            return Ok((explained.output, Some(explained.explanation)));
         }
+        let output = match times {
+            Times::Instant(time_ms) => self.engine.instant(store, expr, *time_ms, &context),
+            Times::Range(range) => self.engine.range(store, expr, *range, &context),
+        };
+        Ok((output?, None))
+    }
+}
+
+/// The clock of an explained query.
+struct SinceStart(Instant);
+
+impl Clock for SinceStart {
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 /// What goes out as data.
 struct Written {
+    /// With the query; instead of the value.
+    explanation: Option<(String, Explanation)>,
     value: QueryValue,
     times: Times,
     statistics: Option<Statistics>,
@@ -197,6 +223,9 @@ struct Written {
 
 impl Written {
     fn write(self, out: &mut Out) -> Result<(), Stop> {
+        if let Some((text, explanation)) = &self.explanation {
+            return write_explanation(out, text, explanation);
+        }
         let steps = match self.times {
             Times::Instant(_) => StepTexts::none(),
             Times::Range(range) => StepTexts::of(range),

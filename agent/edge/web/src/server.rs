@@ -22,7 +22,8 @@ use crate::coding::{COMPRESS_BYTES_MIN, Coding};
 use crate::metrics::Metrics;
 use crate::stream::Places;
 use crate::{
-    admin, alertmanager, extensions, federate, labels, lifecycle, query, rules, status, targets,
+    admin, alertmanager, explain, extensions, federate, labels, lifecycle, query, rules, status,
+    targets,
 };
 
 /// Posted alerts may take this much.
@@ -244,6 +245,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(
             "/api/v1/admin/tsdb/snapshot",
             post(admin::snapshot).put(admin::snapshot),
+        )
+        .route(
+            "/api/v1/narthex/explain",
+            get(explain::explain).post(explain::explain),
         )
         .route("/api/v1/narthex/plugins", get(extensions::plugins))
         .route("/api/v1/narthex/scripts", get(extensions::scripts))

@@ -1,6 +1,7 @@
 //! The API as clients meet it: a server on a free port over a small store and parts that answer the
 //! same always.
 
+mod explaining;
 mod running;
 mod streaming;
 

@@ -77,7 +77,7 @@ pub struct Measured {
     pub peak_bytes: u64,
     /// Time that this node itself took.
     pub own_ns: u64,
-    /// The same with all nodes below it, each counted once.
+    /// The same with all nodes below it; what is the same as another node is counted there.
     pub total_ns: u64,
 }
 

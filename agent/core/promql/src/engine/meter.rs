@@ -115,9 +115,27 @@ impl<'q> Meter<'q> {
 
     /// What each node of the plan cost.
     pub(super) fn measured(&self, plan: &Plan<'_>) -> Vec<Measured> {
-        let state = self.state.borrow();
-        let ids = 0..plan.nodes.len();
-        ids.map(|id| state.measured(plan, id)).collect()
+        let counts = &self.state.borrow().counts;
+        let mut measured: Vec<Measured> = Vec::with_capacity(counts.len());
+        for (node, own) in plan.nodes.iter().zip(counts) {
+            let series_in = node.inputs.iter().map(|input| {
+                let counts = counts.get(plan.resolved(*input));
+                counts.map_or(0, |counts| counts.series)
+            });
+            // A node that stands for others is counted where it stands.
+            let below = node.inputs.iter().filter_map(|input| measured.get(*input));
+            let below_ns: u64 = below.map(|input| input.total_ns).sum();
+            measured.push(Measured {
+                series_in: series_in.sum(),
+                series: own.series,
+                values: own.values,
+                samples_read: own.samples_read,
+                peak_bytes: own.peak_bytes,
+                own_ns: own.own_ns,
+                total_ns: own.own_ns.saturating_add(below_ns),
+            });
+        }
+        measured
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -135,27 +153,6 @@ impl Counts {
         self.held_bytes = self.held_bytes.saturating_add(more);
         let held = u64::try_from(self.held_bytes).unwrap_or(0);
         self.peak_bytes = self.peak_bytes.max(held);
-    }
-}
-
-impl State {
-    fn measured(&self, plan: &Plan<'_>, id: NodeId) -> Measured {
-        let counts = |id: NodeId| self.counts.get(id).copied().unwrap_or_default();
-        let own = counts(id);
-        let inputs = plan.nodes.get(id).map_or(&[][..], |node| &node.inputs);
-        let series_in = inputs
-            .iter()
-            .map(|input| counts(plan.resolved(*input)).series);
-        let below = plan.below(id).into_iter();
-        Measured {
-            series_in: series_in.sum(),
-            series: own.series,
-            values: own.values,
-            samples_read: own.samples_read,
-            peak_bytes: own.peak_bytes,
-            own_ns: own.own_ns,
-            total_ns: below.map(|id| counts(id).own_ns).sum(),
-        }
     }
 }
 

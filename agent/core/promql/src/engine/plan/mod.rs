@@ -33,6 +33,8 @@ mod invariant;
 mod lower;
 mod place;
 mod share;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub(super) use constants::of_call;
