@@ -48,9 +48,11 @@ pub struct MatrixSeries {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
-    /// Samples read from the store, each once per selector.
+    /// Samples read from the store, each once per selector; selectors that are evaluated once count
+    /// as one.
     pub samples_read: u64,
-    /// Samples that the steps looked at; overlapping ranges count a sample again.
+    /// Samples that the steps looked at, with the same selectors; overlapping ranges count a sample
+    /// again.
     pub total_queryable_samples: u64,
     /// The most samples that were held at one time.
     pub peak_samples: u64,
