@@ -362,12 +362,14 @@ async fn make_parts(
 ) -> anyhow::Result<(Arc<Parts>, Arc<Forwarding>)> {
     let config = &loaded.prometheus;
     let store = open_store(reload::store_config(flags, config), registry, replay).await?;
+    store.set_start_times(flags.start_times());
     let scrape = Arc::new(narthex_scrape::Manager::new(
         store.clone(),
         registry,
         narthex_scrape::Options {
             spread_seed: machine::hostname(),
             timestamp_tolerance_ms: flags.scrape_tolerance_ms(),
+            features: flags.scrape_features(),
             ..Default::default()
         },
     )?);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use narthex_model::duration;
+use narthex_scrape::Features;
+use narthex_tsdb::StartTimes;
 
 use crate::tools::Tool;
 
@@ -132,7 +134,7 @@ pub(crate) struct Flags {
     /// Features to switch on, separated by commas; may be given several times. Known here:
     /// promql-experimental-functions, promql-delayed-name-removal,
     /// promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
-    /// type-and-unit-labels, extra-scrape-metrics.
+    /// created-timestamp-zero-ingestion, st-storage, type-and-unit-labels, extra-scrape-metrics.
     #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
     pub(crate) features: Vec<String>,
 
@@ -233,7 +235,9 @@ impl Cli {
     }
 }
 
-const KNOWN_FEATURES: [&str; 7] = [
+const KNOWN_FEATURES: [&str; 9] = [
+    "created-timestamp-zero-ingestion",
+    "st-storage",
     "promql-experimental-functions",
     "promql-delayed-name-removal",
     "promql-extended-range-selectors",
@@ -246,6 +250,23 @@ const KNOWN_FEATURES: [&str; 7] = [
 impl Flags {
     pub(crate) fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|feature| feature == name)
+    }
+
+    /// What becomes of the times at which counters started, if targets tell them.
+    pub(crate) fn start_times(&self) -> StartTimes {
+        StartTimes {
+            keep: self.has_feature("st-storage"),
+            as_zeros: self.has_feature("created-timestamp-zero-ingestion"),
+        }
+    }
+
+    /// What scraping does besides.
+    pub(crate) fn scrape_features(&self) -> Features {
+        let start_times = self.start_times();
+        Features {
+            start_timestamps: start_times.keep || start_times.as_zeros,
+            type_and_unit_labels: self.has_feature("type-and-unit-labels"),
+        }
     }
 
     /// How late a scrape may start and still get the time it was due at. 0 leaves all as they are.
@@ -327,6 +348,22 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("narthex").chain(args.iter().copied()))
+    }
+
+    #[test]
+    fn start_times_are_asked_for_by_flags() {
+        for (given, keep, as_zeros) in [
+            ("use-start-timestamps", false, false),
+            ("st-storage", true, false),
+            ("created-timestamp-zero-ingestion", false, true),
+            ("st-storage,created-timestamp-zero-ingestion", true, true),
+        ] {
+            let cli = parse(&[&format!("--enable-feature={given}")]).unwrap();
+            assert_eq!(cli.flags.start_times(), StartTimes { keep, as_zeros });
+            let features = cli.flags.scrape_features();
+            assert_eq!(features.start_timestamps, keep || as_zeros);
+            assert!(!features.type_and_unit_labels && cli.notices().is_empty());
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! what was found. It is as lenient as Prometheus, not more: checks across lines (bucket counts,
 //! grouping, values that fit the type) are not made. Knows nothing of targets or stores.
 
+mod created;
 mod family;
 mod grammar;
 mod known;

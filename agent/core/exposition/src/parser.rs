@@ -46,8 +46,8 @@ pub struct Series<'a> {
     pub exemplar: Option<Box<Exemplar<'a>>>,
     raw: &'a [u8],
     body: &'a [u8],
-    format: Format,
-    kind: MetricType,
+    pub(crate) format: Format,
+    pub(crate) kind: MetricType,
 }
 
 /// An example observation that stands behind a sample.

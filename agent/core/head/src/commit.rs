@@ -327,6 +327,7 @@ impl<'a> Committing<'a> {
                 Decision::Late => {
                     let value = self.batch.value(entry);
                     let time = entry.timestamp_ms;
+                    self.bounds.note_delay(self.batch.head, time);
                     match page.insert_late(slot, time, value, gate.number, tally) {
                         LateFit::At(_) if gate.oldest_reader.is_some() => {
                             page.history.note_late(gate.number, slot, time);
@@ -340,6 +341,9 @@ impl<'a> Committing<'a> {
                 }
                 Decision::Known => continue,
                 Decision::Refuse(error) => {
+                    if matches!(error, AppendError::OutOfOrder | AppendError::TooOld) {
+                        self.bounds.note_delay(self.batch.head, entry.timestamp_ms);
+                    }
                     let index = index as u32;
                     refused.push(Refused { index, error });
                     continue;

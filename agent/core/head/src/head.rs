@@ -201,6 +201,19 @@ impl Head {
         self.open_batches.count()
     }
 
+    /// The commit up to which all who read now have seen everything, and the last commit. Commits
+    /// are counted from the start.
+    pub fn watermarks(&self) -> (u64, u64) {
+        self.isolation.watermarks()
+    }
+
+    /// Series whose last sample is a histogram, and the buckets of those samples.
+    pub fn histogram_figures(&self) -> (u64, u64) {
+        let pages = self.pages();
+        let figures = pages.iter().map(|page| page.lock().histogram_figures());
+        figures.fold((0, 0), |sum, page| (sum.0 + page.0, sum.1 + page.1))
+    }
+
     /// Exemplars kept now, series that have some, and the time of the one that came last.
     pub fn exemplar_figures(&self) -> (u64, u64, Option<i64>) {
         let exemplars = self.exemplar_ring();

@@ -5,6 +5,7 @@
 //! Prometheus does it: so many samples, evenly spread over the range of a block.
 
 use narthex_chunk::XorState;
+use narthex_model::sample::STALE_NAN_BITS;
 
 use crate::fragments::{Chain, Fragments, NO_FRAGMENT};
 use crate::sealed::END_OF_LIST;
@@ -83,6 +84,12 @@ impl Hot {
     #[inline]
     pub(crate) fn last_bits(&self) -> u64 {
         self.xor.last_bits()
+    }
+
+    /// Whether the last sample is a stale marker.
+    #[inline]
+    pub(crate) fn is_stale(&self) -> bool {
+        self.last_bits() == STALE_NAN_BITS && self.has_seen()
     }
 
     /// Samples in the open chunk of floats.

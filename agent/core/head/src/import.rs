@@ -228,7 +228,7 @@ impl PageInner {
             place: Place::Memory(bytes.into()),
         };
         self.push_chunk(slot, entry, tally);
-        self.note_last(slot, *end_ms, last);
+        self.note_last(slot, *end_ms, last, tally);
         let count = samples.len() as u64;
         match last {
             SampleValue::Float(_) => tally.floats += count,

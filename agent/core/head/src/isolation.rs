@@ -101,6 +101,12 @@ impl Isolation {
             .store(oldest.unwrap_or(NOBODY), Ordering::Release);
     }
 
+    /// The commit up to which all readers have seen everything, and the last commit.
+    pub(crate) fn watermarks(&self) -> (u64, u64) {
+        let commits = self.commits.load(Ordering::Acquire);
+        (self.oldest.load(Ordering::Acquire).min(commits), commits)
+    }
+
     pub(crate) fn reads_below(&self, border_ms: i64) -> bool {
         let readers = self.readers();
         readers.all.iter().any(|reader| reader.start_ms < border_ms)

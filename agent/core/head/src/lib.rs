@@ -53,7 +53,7 @@ mod starts;
 mod value;
 
 pub use batch::Batch;
-pub use counters::{Count, Counters};
+pub use counters::{Count, Counters, Delays};
 pub use head::{Head, Memory, Options, StartTimes};
 pub use import::{Import, ImportError};
 pub use log::{Log, LogError};

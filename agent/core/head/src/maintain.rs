@@ -240,6 +240,7 @@ impl Head {
         }
         catalogue.remove(&removed);
         drop(catalogue);
+        self.counters.add(&tally);
         self.ids().give_back(runs(&removed));
         removed.len() as u64
     }

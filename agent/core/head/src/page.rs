@@ -19,7 +19,7 @@ use crate::fragments::Fragments;
 use crate::history::{History, Slots};
 use crate::hot::Hot;
 use crate::sealed::{END_OF_LIST, Place, SealedChunks, SealedEntry};
-use crate::side::{LateChunk, LateFit, OpenHistograms, Side, stale_histogram};
+use crate::side::{LateChunk, LateFit, OpenHistograms, Side, is_stale, stale_histogram};
 use crate::starts::{StartChanges, Starts, UNKNOWN};
 
 pub(crate) use raw::Raw;
@@ -174,9 +174,11 @@ impl PageInner {
             self.seal_floats(slot, tally);
         }
         let hot = &mut self.hot[usize::from(slot)];
+        let was_stale = hot.is_stale();
         if hot.append(timestamp_ms, bits, chunk_range_ms, &mut self.fragments) {
             tally.chunks_created += 1;
         }
+        tally.stale_series += i64::from(bits == STALE_NAN_BITS) - i64::from(was_stale);
         tally.floats += 1;
         tally.stretch_to(timestamp_ms);
     }
@@ -215,7 +217,10 @@ impl PageInner {
             }
         }
         self.side_or_new(slot).last_histogram = Some(histogram.clone());
-        self.hot[usize::from(slot)].note_histogram(timestamp_ms, histogram.sum);
+        let hot = &mut self.hot[usize::from(slot)];
+        tally.stale_series -= i64::from(hot.is_stale());
+        hot.note_histogram(timestamp_ms, histogram.sum);
+        tally.stale_series += i64::from(hot.is_stale());
         tally.histograms += 1;
         tally.stretch_to(timestamp_ms);
     }
@@ -272,8 +277,15 @@ impl PageInner {
     }
 
     /// Remembers the last sample of a chunk that was pushed.
-    pub(crate) fn note_last(&mut self, slot: u8, timestamp_ms: i64, value: &SampleValue) {
+    pub(crate) fn note_last(
+        &mut self,
+        slot: u8,
+        timestamp_ms: i64,
+        value: &SampleValue,
+        tally: &mut Tally,
+    ) {
         let hot = &mut self.hot[usize::from(slot)];
+        tally.stale_series += i64::from(is_stale(value)) - i64::from(hot.is_stale());
         match value {
             SampleValue::Float(value) => {
                 hot.note_float(timestamp_ms, value.to_bits());
@@ -425,6 +437,7 @@ impl PageInner {
             *side = None;
         }
         let hot = &mut self.hot[usize::from(slot)];
+        tally.stale_series -= i64::from(hot.is_stale());
         self.sealed.remove(&mut hot.sealed, |_, _| true);
         hot.clear_open(&mut self.fragments);
         *hot = Hot::default();
@@ -502,6 +515,14 @@ impl PageInner {
                 starts.forget_before(slot, border_ms.min(late_ms));
             }
         }
+    }
+
+    /// Series whose last sample is a histogram, and the buckets of those.
+    pub(crate) fn histogram_figures(&self) -> (u64, u64) {
+        let sides = self.sides.iter().flatten();
+        let last = sides.filter_map(|side| side.last_histogram.as_deref());
+        let buckets = last.map(|h| (h.positive_buckets.len() + h.negative_buckets.len()) as u64);
+        buckets.fold((0, 0), |(series, sum), buckets| (series + 1, sum + buckets))
     }
 
     /// Frees what no series has any more.

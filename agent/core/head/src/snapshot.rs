@@ -216,6 +216,7 @@ impl Head {
             return false;
         }
         tally.chunks_created += added.chunks_created;
+        tally.stale_series += added.stale_series;
         if added.oldest_ms <= added.newest_ms {
             tally.stretch_to(added.oldest_ms);
             tally.stretch_to(added.newest_ms);

@@ -10,11 +10,14 @@
 mod labels;
 mod line;
 mod report;
+mod starts;
 
 #[cfg(test)]
 mod speed;
 #[cfg(test)]
 pub(crate) mod tests;
+
+use std::sync::Arc;
 
 use narthex_exposition::{Entry, Format, Parser, for_each_sample, parse};
 use narthex_model::number::NORMAL_NAN_BITS;
@@ -25,10 +28,12 @@ use narthex_storage::{AppendError, Appendable, Appender, SeriesRef};
 use crate::cache::{Key, SeriesCache};
 use crate::config::Limits;
 use crate::error::ScrapeError;
-use crate::metadata::MetadataCache;
+use crate::manager::Features;
+use crate::metadata::{Family, MetadataCache};
 use line::{FamilyLine, Line};
 use report::ReportSeries;
 pub(crate) use report::{ExtraReport, Report};
+use starts::OpenSamples;
 
 /// Samples may be this far ahead of the scrape.
 const FUTURE_TOLERANCE_MS: i64 = 10 * 60 * 1000;
@@ -45,6 +50,7 @@ pub(crate) struct Rules {
     pub legacy_names: bool,
     pub limits: Limits,
     pub metric_relabel: Vec<RelabelRule>,
+    pub features: Features,
 }
 
 /// What a target answered.
@@ -86,6 +92,10 @@ pub(crate) struct Batch<'a> {
     counts: Counts,
     /// Samples of the target that the store's batch took.
     taken: u32,
+    /// What the comment lines before the next sample say, where labels are made of it, and a
+    /// number that tells it from what others say.
+    described: Option<Arc<Family>>,
+    description: u64,
 }
 
 /// A sample as it goes to the store.
@@ -113,6 +123,8 @@ impl<'a> Batch<'a> {
             time_ms,
             counts: Counts::default(),
             taken: 0,
+            described: None,
+            description: 0,
         }
     }
 
@@ -208,36 +220,72 @@ impl<'a> Batch<'a> {
         metadata: &mut MetadataCache,
     ) -> Result<(), ScrapeError> {
         let mut parser = parse(format, body);
+        let mut open = OpenSamples::default();
         loop {
             let expected = self.memory.series.expected();
-            let context = parser.context().id();
+            let context = self.context(parser.context().id());
             let keys = self.memory.series.keys;
             let is_it = |raw: &[u8]| keys.key(raw, context) == expected;
+            let taken = self.taken;
             if let Some(series) = parser.next_known(expected.length(), is_it) {
                 let at = self.memory.series.take_expected();
                 self.add_known(at, &series)?;
-            } else if !metadata.skip(&mut parser) && !self.read_on(&mut parser, metadata)? {
+                if self.rules.features.start_timestamps && self.taken > taken {
+                    open.add(taken, series);
+                }
+            } else if metadata.skip(&mut parser) {
+                self.describe(metadata);
+                open.end();
+            } else if !self.read_on(&mut parser, metadata, &mut open)? {
                 return Ok(());
             }
         }
     }
 
+    /// What besides its raw bytes decides the labels of a series.
+    #[inline]
+    fn context(&self, of_parser: u8) -> u64 {
+        u64::from(of_parser).wrapping_add(self.description)
+    }
+
+    /// Takes up what the last comment lines say, if labels are made of it.
+    #[inline]
+    fn describe(&mut self, metadata: &MetadataCache) {
+        if self.rules.features.type_and_unit_labels {
+            self.described = metadata.last().cloned();
+            self.description = self.described.as_deref().map_or(0, Family::description);
+        }
+    }
+
     /// Reads what was not expected. False at the end of the page.
-    fn read_on(
+    fn read_on<'b>(
         &mut self,
-        parser: &mut Parser<'_>,
+        parser: &mut Parser<'b>,
         metadata: &mut MetadataCache,
+        open: &mut OpenSamples<'b>,
     ) -> Result<bool, ScrapeError> {
         let before = parser.rest();
         let context = parser.context().id();
+        let with_starts = self.rules.features.start_timestamps;
         match parser.next().transpose()? {
             None => return Ok(false),
+            Some(Entry::Series(series)) if with_starts && series.is_created() => {
+                open.start(&series, &mut *self.appender);
+            }
             Some(Entry::Series(series)) => {
                 let keys = self.memory.series.keys;
-                let key = keys.key(series.raw(), series.context().id());
+                let key = keys.key(series.raw(), self.context(series.context().id()));
+                let taken = self.taken;
                 self.add(key, &series)?;
+                if with_starts && self.taken > taken {
+                    open.add(taken, series);
+                }
             }
-            Some(line) => metadata.read(before, context, &line, parser),
+            Some(line) => {
+                metadata.read(before, context, &line, parser);
+                self.describe(metadata);
+                open.end();
+            }
         }
         Ok(true)
     }
@@ -251,13 +299,15 @@ impl<'a> Batch<'a> {
         let mut scratch = Vec::new();
         for family in families {
             metadata.take_family(family, &mut scratch);
+            self.describe(metadata);
+            let context = self.context(u8::MAX);
             let mut result = Ok(());
             for_each_sample(family, |sample| {
                 if result.is_ok() {
                     let line = FamilyLine { family, sample };
                     scratch.clear();
                     line.write_identity(&mut scratch);
-                    result = self.add(keys.key(&scratch, u8::MAX), &line);
+                    result = self.add(keys.key(&scratch, context), &line);
                 }
             });
             result?;
@@ -302,7 +352,7 @@ impl<'a> Batch<'a> {
         line: &impl Line,
     ) -> Result<(), ScrapeError> {
         // It was not dropped before, and the rules are the same.
-        let Some(labels) = labels::stored(line, self.target_labels, self.rules)? else {
+        let Some(labels) = self.labels(line)? else {
             return Ok(());
         };
         let added = self.appender.append(&labels, sample.time_ms, sample.value);
@@ -315,7 +365,7 @@ impl<'a> Batch<'a> {
 
     fn add_new(&mut self, key: Key, line: &impl Line) -> Result<(), ScrapeError> {
         self.counts.scraped += 1;
-        let Some(labels) = labels::stored(line, self.target_labels, self.rules)? else {
+        let Some(labels) = self.labels(line)? else {
             let at = self.memory.series.learn_dropped(key);
             self.memory.series.see(at);
             return Ok(());
@@ -331,6 +381,12 @@ impl<'a> Batch<'a> {
             self.note_taken(at, series, &sample, line);
         }
         Ok(())
+    }
+
+    /// The labels as they are stored; None where relabelling drops the sample.
+    fn labels(&self, line: &impl Line) -> Result<Option<Labels>, ScrapeError> {
+        let described = self.described.as_deref();
+        labels::stored(line, self.target_labels, self.rules, described)
     }
 
     /// The sample as it is to be stored, if it is. Whether it fits what the store has of its series

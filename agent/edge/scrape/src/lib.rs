@@ -28,5 +28,5 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use manager::{ConfigError, Manager, Options};
+pub use manager::{ConfigError, Features, Manager, Options};
 pub use status::{DroppedTarget, Health, TargetMetadata, TargetStatus, Targets};

@@ -22,6 +22,16 @@ use crate::status::{DroppedTarget, TargetMetadata, Targets};
 use crate::target::{self, Target};
 use crate::task::{Common, Handle, Settings, Source};
 
+/// What Prometheus does with a flag only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// OpenMetrics lines that say when a counter started are no samples of their own: the store is
+    /// told of it.
+    pub start_timestamps: bool,
+    /// Series get the labels `__type__` and `__unit__`.
+    pub type_and_unit_labels: bool,
+}
+
 /// What no configuration file holds.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -32,6 +42,7 @@ pub struct Options {
     /// A scrape that starts at most so late gets the time it was due at as its timestamp; at most
     /// a hundredth of the interval. 0 turns that off.
     pub timestamp_tolerance_ms: u64,
+    pub features: Features,
 }
 
 impl Default for Options {
@@ -40,6 +51,7 @@ impl Default for Options {
             user_agent: concat!("Narthex/", env!("CARGO_PKG_VERSION")).to_owned(),
             spread_seed: String::new(),
             timestamp_tolerance_ms: 10,
+            features: Features::default(),
         }
     }
 }
@@ -242,7 +254,7 @@ impl Manager {
     }
 
     fn renew(&self, pool: Option<Pool>, job: JobConfig, fetcher: Fetcher, seed: u64) -> Pool {
-        let rules = Arc::new(rules_of(&job));
+        let rules = Arc::new(rules_of(&job, self.options.features));
         match pool {
             Some(pool) if *pool.job == job => pool,
             Some(mut pool) => {
@@ -477,6 +489,7 @@ impl Manager {
                 legacy_names: false,
                 limits: job.limits,
                 metric_relabel: job.metric_relabel.clone(),
+                features: self.options.features,
             }),
             extra_metrics: false,
             source: Source::Exporter(exporter.exporter.clone()),
@@ -498,7 +511,7 @@ fn exporter_labels(
     labels.build()
 }
 
-fn rules_of(job: &JobConfig) -> Rules {
+fn rules_of(job: &JobConfig, features: Features) -> Rules {
     Rules {
         honor_labels: job.honor_labels,
         honor_timestamps: job.honor_timestamps,
@@ -506,5 +519,6 @@ fn rules_of(job: &JobConfig) -> Rules {
         legacy_names: job.legacy_names,
         limits: job.limits,
         metric_relabel: job.metric_relabel.clone(),
+        features,
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use narthex_exposition::{Entry, Parser};
 use narthex_model::{Metadata, MetricFamily, MetricType};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cache::{Key, Keys};
 
@@ -25,10 +26,10 @@ const NEAR: usize = 8;
 /// What is said of a metric family. None: nothing.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Family {
-    name: Box<str>,
-    kind: Option<MetricType>,
+    pub(crate) name: Box<str>,
+    pub(crate) kind: Option<MetricType>,
     help: Option<Box<str>>,
-    unit: Option<Box<str>>,
+    pub(crate) unit: Option<Box<str>>,
 }
 
 /// The texts of all targets, each once.
@@ -49,6 +50,8 @@ pub(crate) struct MetadataCache {
     gone: Vec<(Arc<Family>, u8)>,
     /// The block that is expected next.
     cursor: usize,
+    /// Where the block is that was taken last: in `shown` if the scrape diverged.
+    last: Option<usize>,
     /// What this scrape showed; None as long as it is what `blocks` begins with.
     shown: Option<Vec<Block>>,
 }
@@ -71,6 +74,7 @@ impl MetadataCache {
             blocks: Vec::new(),
             gone: Vec::new(),
             cursor: 0,
+            last: None,
             shown: None,
         }
     }
@@ -78,6 +82,7 @@ impl MetadataCache {
     /// A new scrape begins.
     pub(crate) fn begin(&mut self) {
         self.cursor = 0;
+        self.last = None;
         self.shown = None;
     }
 
@@ -87,7 +92,7 @@ impl MetadataCache {
         let Some(block) = self.blocks.get(self.cursor) else {
             return false;
         };
-        let context = parser.context().id();
+        let context = u64::from(parser.context().id());
         let is_it = |lines: &[u8]| self.keys.key(lines, context) == block.key;
         let skipped = parser.skip_known(block.key.length(), block.kind, is_it);
         if skipped {
@@ -117,7 +122,7 @@ impl MetadataCache {
         }
         let length = before.len().saturating_sub(parser.rest().len());
         let lines = before.get(..length).unwrap_or_default();
-        self.see(self.keys.key(lines, context), || family);
+        self.see(self.keys.key(lines, u64::from(context)), || family);
     }
 
     /// Takes up what an exporter says of a family. `scratch` is for use here.
@@ -129,13 +134,19 @@ impl MetadataCache {
             scratch.push(0xff);
         }
         scratch.push(metadata.kind as u8);
-        let key = self.keys.key(scratch, u8::MAX);
+        let key = self.keys.key(scratch, u64::from(u8::MAX));
         self.see(key, || Family {
             name: family.name.as_str().into(),
             kind: Some(metadata.kind),
             help: Some(metadata.help.as_str().into()),
             unit: Some(metadata.unit.as_str().into()),
         });
+    }
+
+    /// What the comment lines that were taken up last say.
+    pub(crate) fn last(&self) -> Option<&Arc<Family>> {
+        let blocks = self.shown.as_ref().unwrap_or(&self.blocks);
+        blocks.get(self.last?).map(|block| &block.family)
     }
 
     /// Ends a good scrape: what it didn't show begins to be forgotten.
@@ -220,6 +231,7 @@ impl MetadataCache {
         self.diverge();
         let family = self.families.share(family());
         let shown = self.shown.get_or_insert_default();
+        self.last = Some(shown.len());
         if shown.len() < LIMIT {
             shown.push(Block {
                 key,
@@ -232,7 +244,9 @@ impl MetadataCache {
 
     /// The known block at this place stands next.
     fn take(&mut self, at: usize) {
+        self.last = Some(at);
         if let Some((shown, block)) = self.shown.as_mut().zip(self.blocks.get(at)) {
+            self.last = Some(shown.len());
             shown.push(block.clone());
         }
         self.cursor = at + 1;
@@ -248,6 +262,16 @@ impl MetadataCache {
 }
 
 impl Family {
+    /// A number that other types, units and names hardly have.
+    pub(crate) fn description(&self) -> u64 {
+        let kind = self.kind.map_or(u64::from(u8::MAX), |kind| kind as u64);
+        let unit = self.unit.as_deref().unwrap_or_default();
+        xxh3_64_with_seed(
+            unit.as_bytes(),
+            xxh3_64_with_seed(self.name.as_bytes(), kind),
+        )
+    }
+
     fn of_line(line: &Entry<'_>) -> Option<Self> {
         let (Entry::Type { name, .. } | Entry::Help { name, .. } | Entry::Unit { name, .. }) = line
         else {

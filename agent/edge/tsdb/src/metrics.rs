@@ -3,16 +3,49 @@
 //! What the head and the log count themselves is read when the metrics are gathered; the rest is
 //! counted where it happens. The blocks have metrics of their own.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use narthex_head::{Count, Head};
+use narthex_head::{Count, Delays, Head};
 use narthex_telemetry::Summary;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{Error, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::head_chunks::HeadChunks;
-use crate::log::Log;
+use crate::log::{Log, Written};
+
+/// Of Prometheus's log; ours is measured by them.
+const PAGE_BYTES: u64 = 32 << 10;
+
+/// What Prometheus counts and can't happen here, with the reason. They stay 0, so that what asks
+/// for them finds them.
+const NEVER: [(&str, &str); 6] = [
+    (
+        "stale_series_compactions_triggered_total",
+        "0: series that ended leave the head with their last sample, without a block of their own.",
+    ),
+    (
+        "stale_series_compactions_failed_total",
+        "0: there are no compactions of stale series.",
+    ),
+    (
+        "selected_series_compactions_triggered_total",
+        "0: nobody can ask for a block of chosen series.",
+    ),
+    (
+        "selected_series_compactions_failed_total",
+        "0: there are no compactions of chosen series.",
+    ),
+    (
+        "wal_record_bytes_saved_total",
+        "0: records of the log are not compressed once more, they are written small.",
+    ),
+    (
+        "wbl_replay_unknown_refs_total",
+        "0: samples that come late are in the one log; see wal_replay_unknown_refs_total.",
+    ),
+];
 
 /// Counted where it happens.
 pub(crate) struct Metrics {
@@ -48,6 +81,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, Error> {
         let r = Registrar(registry);
+        for (name, help) in NEVER {
+            r.counter(name, help)?;
+        }
         Ok(Metrics {
             truncations: r.counter(
                 "head_truncations_total",
@@ -194,6 +230,7 @@ impl Collector for Shown {
             let number = i64::try_from(log.current_number()).unwrap_or(i64::MAX);
             figures.wal_segment.set(number);
             figures.wal_size_bytes.set(signed(log.size_bytes()));
+            figures.read_written(log.written());
         }
         if let Some(chunks) = self.sources.chunks.upgrade() {
             figures.chunks_size_bytes.set(signed(chunks.size_bytes()));
@@ -232,6 +269,16 @@ struct Figures {
     exemplars_out_of_order: IntCounter,
     wal_segment: IntGauge,
     wal_size_bytes: IntGauge,
+    wal_writes: IntCounter,
+    wal_records: IntCounter,
+    wal_bytes: IntCounter,
+    wal_pages: IntCounter,
+    stale_series: IntGauge,
+    histogram_series: IntGauge,
+    histogram_buckets: IntGauge,
+    low_watermark: IntGauge,
+    high_watermark: IntGauge,
+    delays: DelayHistogram,
 }
 
 impl Figures {
@@ -319,10 +366,44 @@ impl Figures {
                 "Number of the segment that is written.",
             )?,
             wal_size_bytes: gauge("wal_storage_size_bytes", "Bytes of the log.")?,
+            wal_writes: counter(
+                "wal_page_flushes_total",
+                "Writes to the file of the log. It has no pages: a record is one write.",
+            )?,
+            wal_records: counter(
+                "wal_record_part_writes_total",
+                "Records written to the log, none of which is divided.",
+            )?,
+            wal_bytes: counter(
+                "wal_record_parts_bytes_written_total",
+                "Bytes written to the log, checksums included.",
+            )?,
+            wal_pages: counter(
+                "wal_completed_pages_total",
+                "How often 32 KiB of the log were filled. It has no pages.",
+            )?,
+            stale_series: gauge(
+                "head_stale_series",
+                "Series in the head whose last sample is a stale marker.",
+            )?,
+            histogram_series: gauge(
+                "head_native_histogram_series",
+                "Series in the head whose last sample is a native histogram.",
+            )?,
+            histogram_buckets: gauge(
+                "head_native_histogram_buckets",
+                "Buckets of the last samples that are native histograms.",
+            )?,
+            low_watermark: gauge(
+                "isolation_low_watermark",
+                "Number of the last commit that all present readers see.",
+            )?,
+            high_watermark: gauge("isolation_high_watermark", "Number of the last commit.")?,
+            delays: DelayHistogram::new()?,
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 28] {
+    fn collectors(&self) -> [&dyn Collector; 38] {
         [
             &self.series,
             &self.series_created,
@@ -352,7 +433,24 @@ impl Figures {
             &self.exemplars_out_of_order,
             &self.wal_segment,
             &self.wal_size_bytes,
+            &self.wal_writes,
+            &self.wal_records,
+            &self.wal_bytes,
+            &self.wal_pages,
+            &self.stale_series,
+            &self.histogram_series,
+            &self.histogram_buckets,
+            &self.low_watermark,
+            &self.high_watermark,
+            &self.delays,
         ]
+    }
+
+    fn read_written(&self, written: Written) {
+        raise_to(&self.wal_writes, written.frames);
+        raise_to(&self.wal_records, written.frames);
+        raise_to(&self.wal_bytes, written.bytes);
+        raise_to(&self.wal_pages, written.bytes / PAGE_BYTES);
     }
 
     fn read_head(&self, head: &Head) {
@@ -387,6 +485,14 @@ impl Figures {
             &self.exemplars_out_of_order,
             &counters.exemplars_out_of_order,
         );
+        self.stale_series.set(signed(counters.stale_series()));
+        let (series, buckets) = head.histogram_figures();
+        self.histogram_series.set(signed(series));
+        self.histogram_buckets.set(signed(buckets));
+        let (low, high) = head.watermarks();
+        self.low_watermark.set(signed(low));
+        self.high_watermark.set(signed(high));
+        self.delays.read(&counters.delays);
         let (exemplars, series, newest_ms) = head.exemplar_figures();
         self.exemplars.set(signed(exemplars));
         self.series_with_exemplars.set(signed(series));
@@ -396,7 +502,62 @@ impl Figures {
 }
 
 fn raise(counter: &IntCounter, count: &Count) {
-    counter.inc_by(count.get().saturating_sub(counter.get()));
+    raise_to(counter, count.get());
+}
+
+fn raise_to(counter: &IntCounter, count: u64) {
+    counter.inc_by(count.saturating_sub(counter.get()));
+}
+
+/// The delays of late samples, which the head counts, as a histogram.
+struct DelayHistogram {
+    desc: Desc,
+    figures: Mutex<Histogram>,
+}
+
+impl DelayHistogram {
+    fn new() -> Result<Self, Error> {
+        let help = "How far behind the newest sample late ones were, in seconds, taken or not.";
+        let name = "prometheus_tsdb_sample_ooo_delta".to_owned();
+        Ok(DelayHistogram {
+            desc: Desc::new(name, help.to_owned(), Vec::new(), HashMap::new())?,
+            figures: Mutex::default(),
+        })
+    }
+
+    fn read(&self, delays: &Delays) {
+        let (up_to, count, sum) = delays.get();
+        let buckets = Delays::BOUNDS_SECONDS.iter().zip(up_to);
+        let buckets = buckets.map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(f64::from(*bound));
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(sum);
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = histogram;
+    }
+}
+
+impl Collector for DelayHistogram {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut metric = Metric::from_label(Vec::new());
+        metric.set_histogram(figures.clone());
+        let mut family = MetricFamily::default();
+        family.set_name(self.desc.fq_name.clone());
+        family.set_help(self.desc.help.clone());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
+    }
 }
 
 fn signed(value: u64) -> i64 {

@@ -109,6 +109,14 @@ impl Bounds {
         }
     }
 
+    /// Counts a sample that came late.
+    pub(super) fn note_delay(&self, head: &Head, timestamp_ms: i64) {
+        let delay_ms = self.newest_ms.saturating_sub(timestamp_ms);
+        if delay_ms > 0 {
+            head.counters.delays.observe(delay_ms);
+        }
+    }
+
     #[inline]
     fn place(&self, view: &View, timestamp_ms: i64) -> Place {
         if timestamp_ms >= self.in_order_ms {

@@ -75,6 +75,7 @@ pub(super) fn read(
         if body.byte()? != 0 {
             read_side(page, slot, body)?;
         }
+        tally.stale_series += i64::from(page.hot[usize::from(slot)].is_stale());
         tally.chunks_created += page.chunk_count(slot);
         if let Some((oldest_ms, newest_ms)) = page.times_ms(slot) {
             tally.stretch_to(oldest_ms);

@@ -39,9 +39,9 @@ impl Default for Keys {
 impl Keys {
     /// The same bytes in another context have another key.
     #[inline]
-    pub(crate) fn key(self, bytes: &[u8], context: u8) -> Key {
+    pub(crate) fn key(self, bytes: &[u8], context: u64) -> Key {
         Key {
-            hash: xxh3_64_with_seed(bytes, self.seed.wrapping_add(u64::from(context))),
+            hash: xxh3_64_with_seed(bytes, self.seed.wrapping_add(context)),
             length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         }
     }

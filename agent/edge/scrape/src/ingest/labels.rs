@@ -3,25 +3,52 @@
 
 use narthex_exposition::RawLabels;
 use narthex_model::labels::{is_legacy_label_name, is_legacy_metric_name};
-use narthex_model::{Labels, LabelsBuilder};
+use narthex_model::{Labels, LabelsBuilder, MetricType};
 
 use super::Rules;
 use super::line::Line;
 use crate::config::Limits;
 use crate::error::ScrapeError;
+use crate::metadata::Family;
+
+const METRIC_TYPE: &str = "__type__";
+const METRIC_UNIT: &str = "__unit__";
 
 /// None where relabelling drops the sample.
 pub(super) fn stored(
     line: &impl Line,
     target: &Labels,
     rules: &Rules,
+    described: Option<&Family>,
 ) -> Result<Option<Labels>, ScrapeError> {
-    let Some(labels) = joined(&line.labels()?, target, rules) else {
+    let mut scraped = line.labels()?;
+    if let Some(family) = described {
+        describe(&mut scraped, family);
+    }
+    let Some(labels) = joined(&scraped, target, rules) else {
         return Ok(None);
     };
     check_names(&labels, rules).map_err(|reason| line.invalid(reason))?;
     check_limits(&labels, &rules.limits)?;
     Ok(Some(labels))
+}
+
+/// Adds the type and the unit that the family of the sample has; what the target says itself in
+/// these labels doesn't count then.
+fn describe<'a>(scraped: &mut RawLabels<'a>, family: &'a Family) {
+    let is_of_family = |(_, name): &(_, std::borrow::Cow<'_, str>)| name.starts_with(&*family.name);
+    if !scraped.first().is_some_and(is_of_family) {
+        return;
+    }
+    let kind = family.kind.filter(|kind| *kind != MetricType::Unknown);
+    let kind = kind.map(MetricType::as_str);
+    let unit = family.unit.as_deref().filter(|unit| !unit.is_empty());
+    for (label, value) in [(METRIC_TYPE, kind), (METRIC_UNIT, unit)] {
+        if let Some(value) = value {
+            scraped.retain(|(name, _)| name != label);
+            scraped.push((label.into(), value.into()));
+        }
+    }
 }
 
 fn joined(scraped: &RawLabels<'_>, target: &Labels, rules: &Rules) -> Option<Labels> {

@@ -135,6 +135,7 @@ fn speed_of_pages() {
         legacy_names: false,
         limits: Limits::default(),
         metric_relabel: Vec::new(),
+        features: Features::default(),
     };
     let labels = Labels::from_pairs([("instance", "10.0.0.1:9090"), ("job", "service")]);
     let families = Arc::new(crate::metadata::Families::default());

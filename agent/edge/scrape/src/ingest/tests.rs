@@ -124,6 +124,10 @@ impl Appender for WatchedAppender<'_> {
             .append_known_histogram(series, timestamp_ms, histogram)
     }
 
+    fn set_start(&mut self, sample: u32, start_ms: i64) {
+        self.inner.set_start(sample, start_ms);
+    }
+
     fn append_exemplar(&mut self, _: SeriesRef, exemplar: &Exemplar) -> Result<(), AppendError> {
         let Exemplar {
             labels,
@@ -157,6 +161,7 @@ fn rules() -> Rules {
         legacy_names: false,
         limits: Limits::default(),
         metric_relabel: Vec::new(),
+        features: Features::default(),
     }
 }
 
@@ -755,4 +760,167 @@ fn a_failing_target_does_not_fill_the_memory() {
         let emptied_after = target.memory.series.len();
         assert!(emptied_after <= 1400, "{emptied_after}");
     }
+}
+
+/// As [`dump`], with ` since start` where one is known, and without the target's label.
+fn dump_starts(store: &MemoryStore) -> Vec<String> {
+    let query = SelectQuery {
+        matchers: &[],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        cancel: CancelToken::default(),
+    };
+    let mut starts_ms = Vec::new();
+    for series in store.select(&query).unwrap() {
+        let visited = series.visit_with_starts(&mut |_, starts| starts_ms.extend(starts));
+        visited.unwrap();
+    }
+    let lines = dump(store).into_iter().zip(starts_ms);
+    let line = |(line, start_ms): (String, i64)| {
+        let line = line.replace("i=\"t\"", "");
+        match start_ms {
+            0 => line,
+            start_ms => format!("{line} since {start_ms}"),
+        }
+    };
+    lines.map(line).collect()
+}
+
+fn with_starts() -> Rules {
+    Rules {
+        features: Features {
+            start_timestamps: true,
+            ..Features::default()
+        },
+        ..rules()
+    }
+}
+
+const CREATED: &str = "# TYPE a counter\na_total{x=\"1\"} 1\na_created{x=\"1\"} 0.5\n\
+    a_total{x=\"2\"} 2\na_total{x=\"3\"} 3\na_created{x=\"3\"} 0.7\n\
+    # TYPE h histogram\nh_bucket{le=\"+Inf\"} 4\nh_count 4\nh_created 0.25\n\
+    # TYPE g_created gauge\ng_created 9\n\
+    # TYPE b counter\nb_total 1\n# TYPE c counter\nb_created 0.5\nc_created 0.1\nc_total 1\n# EOF\n";
+
+#[test]
+fn created_lines_say_when_counters_started() {
+    let mut target = Target::new(with_starts());
+    for time_ms in [1000, 2000, 3000] {
+        let counts = target
+            .scrape_as(Format::OpenMetrics, time_ms, CREATED)
+            .unwrap();
+        let added = if time_ms == 1000 { 8 } else { 0 };
+        assert_eq!((counts.scraped, counts.kept, counts.added), (8, 8, added));
+    }
+    let lines = dump_starts(&target.watched.store);
+    let newest: Vec<&str> = lines
+        .iter()
+        .filter(|l| l.contains("@3000"))
+        .map(|l| &**l)
+        .collect();
+    let expected = [
+        "a_total{, x=\"1\"} @3000 1 since 500",
+        "a_total{, x=\"2\"} @3000 2",
+        "a_total{, x=\"3\"} @3000 3 since 700",
+        "b_total{} @3000 1",
+        "c_total{} @3000 1",
+        "g_created{} @3000 9",
+        "h_bucket{, le=\"+Inf\"} @3000 4 since 250",
+        "h_count{} @3000 4 since 250",
+    ];
+    assert_eq!(newest, expected);
+    assert_eq!(lines.len(), 24);
+}
+
+#[test]
+fn created_lines_are_samples_where_nobody_asks_for_starts() {
+    let mut target = Target::new(rules());
+    let counts = target
+        .scrape_as(Format::OpenMetrics, 1000, CREATED)
+        .unwrap();
+    assert_eq!(counts.scraped, 13);
+    let lines = dump_starts(&target.watched.store);
+    assert!(lines.iter().all(|line| !line.contains("since")));
+    assert!(lines.contains(&"a_created{, x=\"1\"} @1000 0.5".to_owned()));
+}
+
+#[test]
+fn starts_are_of_the_samples_that_are_kept() {
+    let mut target = Target::new(Rules {
+        metric_relabel: vec![RelabelRule {
+            source_labels: vec!["x".into()],
+            regex: Regexp::anchored("1").unwrap(),
+            action: Action::Drop,
+            ..RelabelRule::default()
+        }],
+        ..with_starts()
+    });
+    for time_ms in [1000, 2000] {
+        target
+            .scrape_as(Format::OpenMetrics, time_ms, CREATED)
+            .unwrap();
+        // The second time the store knows none of the series any more.
+        target.watched.forget();
+    }
+    let lines = dump_starts(&target.watched.store);
+    assert!(lines.iter().all(|line| !line.contains("x=\"1\"")));
+    for time_ms in [1000, 2000] {
+        assert!(lines.contains(&format!("a_total{{, x=\"3\"}} @{time_ms} 3 since 700")));
+        assert!(lines.contains(&format!("h_count{{}} @{time_ms} 4 since 250")));
+    }
+}
+
+#[test]
+fn types_and_units_become_labels() {
+    let mut target = Target::new(Rules {
+        features: Features {
+            type_and_unit_labels: true,
+            ..Features::default()
+        },
+        ..rules()
+    });
+    let page = |kind: &str, unit: &str| {
+        format!(
+            "# TYPE a_s {kind}\n# UNIT a_s {unit}\na_s{{__type__=\"own\",__unit__=\"own\"}} 1\n\
+             # TYPE b unknown\nb{{__type__=\"own\"}} 2\n# TYPE h histogram\n\
+             h_bucket{{le=\"1\"}} 3\nother 4\n# EOF\n"
+        )
+    };
+    let found = |target: &mut Target, time_ms: i64, page: &str| -> Vec<String> {
+        target
+            .scrape_as(Format::OpenMetrics, time_ms, page)
+            .unwrap();
+        let lines = dump(&target.watched.store);
+        lines
+            .into_iter()
+            .filter(|l| l.contains(&format!("@{time_ms} ")))
+            .collect()
+    };
+    let expected = |kind: &str, unit: &str, time_ms: i64| {
+        [
+            format!("a_s{{__type__=\"{kind}\", {unit}i=\"t\"}} @{time_ms} 1"),
+            format!("b{{__type__=\"own\", i=\"t\"}} @{time_ms} 2"),
+            format!("h_bucket{{__type__=\"histogram\", i=\"t\", le=\"1.0\"}} @{time_ms} 3"),
+            format!("other{{i=\"t\"}} @{time_ms} 4"),
+        ]
+    };
+    let seconds = "__unit__=\"s\", ";
+    assert_eq!(
+        found(&mut target, 1000, &page("gauge", "s")),
+        expected("gauge", seconds, 1000)
+    );
+    assert_eq!(
+        found(&mut target, 2000, &page("gauge", "s")),
+        expected("gauge", seconds, 2000)
+    );
+    // The same lines of another type, and of another unit, are other series.
+    let now = found(&mut target, 3000, &page("stateset", "s"));
+    assert_eq!(now[1], expected("stateset", seconds, 3000)[0]);
+    assert_eq!(
+        now[0],
+        "a_s{__type__=\"gauge\", __unit__=\"s\", i=\"t\"} @3000 stale"
+    );
+    let own = "__unit__=\"own\", ";
+    let now = found(&mut target, 4000, &page("stateset", ""));
+    assert!(now.contains(&expected("stateset", own, 4000)[0]), "{now:?}");
 }

@@ -63,6 +63,14 @@ pub(crate) struct Log {
     record_limit_bytes: u64,
 }
 
+/// What was written since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Frames, each of which is one write.
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
 struct Tail {
     current: Arc<OpenSegment>,
     length: u64,
@@ -79,6 +87,7 @@ struct Tail {
     /// Nothing is written any more.
     closed: bool,
     buffer: Vec<u8>,
+    written: Written,
 }
 
 struct OpenSegment {
@@ -124,6 +133,7 @@ impl Log {
                 unmarked: true,
                 closed: false,
                 buffer: Vec::new(),
+                written: Written::default(),
             }),
             syncing: Mutex::new(()),
             suspect: AtomicU64::new(0),
@@ -267,6 +277,10 @@ impl Log {
         Ok(())
     }
 
+    pub(crate) fn written(&self) -> Written {
+        self.tail().written
+    }
+
     /// Whether a sync failed and the log has not been replaced since.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Acquire) != 0
@@ -351,6 +365,8 @@ impl Tail {
             return Err(error);
         }
         self.length += self.buffer.len() as u64;
+        self.written.frames += 1;
+        self.written.bytes += self.buffer.len() as u64;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use narthex_model::STALE_NAN;
 use narthex_storage::StoreAdmin;
 use prometheus::Registry;
 
@@ -30,7 +31,13 @@ const NAMES: &str = "head_series head_series_created_total head_series_removed_t
     data_replay_duration_seconds snapshot_replay_error_total clean_start \
     exemplar_exemplars_appended_total exemplar_exemplars_in_storage \
     exemplar_series_with_exemplars_in_storage exemplar_last_exemplars_timestamp_seconds \
-    exemplar_max_exemplars exemplar_out_of_order_exemplars_total";
+    exemplar_max_exemplars exemplar_out_of_order_exemplars_total head_stale_series \
+    head_native_histogram_series head_native_histogram_buckets isolation_low_watermark \
+    isolation_high_watermark sample_ooo_delta wal_page_flushes_total wal_completed_pages_total \
+    wal_record_part_writes_total wal_record_parts_bytes_written_total \
+    wal_record_bytes_saved_total wbl_replay_unknown_refs_total \
+    stale_series_compactions_triggered_total stale_series_compactions_failed_total \
+    selected_series_compactions_triggered_total selected_series_compactions_failed_total";
 
 fn value(registry: &Registry, name: &str) -> f64 {
     let families = registry.gather();
@@ -89,4 +96,104 @@ fn names_and_figures() {
     for name in NAMES.split_whitespace() {
         assert!(there.contains(&format!("prometheus_tsdb_{name}")), "{name}");
     }
+}
+
+#[test]
+fn figures_of_the_head_and_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new();
+    let db = Db::open(config(folder.path()), &registry).unwrap();
+    let at = |name: &str| value(&registry, &format!("prometheus_tsdb_{name}"));
+    db.set_out_of_order_window_ms(HOUR_MS);
+    fill(&db, 4, START_MS, START_MS + 10 * MINUTE_MS);
+    let before = at("wal_record_parts_bytes_written_total");
+    let commits = at("isolation_high_watermark");
+    assert_eq!(at("isolation_low_watermark"), commits);
+    let now_ms = START_MS + 10 * MINUTE_MS;
+    let reader = content_of(&db);
+    for number in 0..3 {
+        write(&db, &[(&series(number), now_ms, STALE_NAN)]).unwrap();
+    }
+    assert_eq!(at("isolation_low_watermark"), commits);
+    assert_eq!(at("isolation_high_watermark"), commits + 3.0);
+    drop(reader);
+    assert_eq!(at("isolation_low_watermark"), commits + 3.0);
+    assert_eq!(at("head_stale_series"), 3.0);
+    // One is there again; a late sample, and one that is refused for being too old.
+    write(&db, &[(&series(0), now_ms + MINUTE_MS, 1.0)]).unwrap();
+    write(&db, &[(&series(1), now_ms - 3 * MINUTE_MS - 500, 1.0)]).unwrap();
+    write(&db, &[(&series(1), now_ms - 2 * HOUR_MS, 1.0)]).unwrap();
+    assert_eq!(at("head_stale_series"), 2.0);
+    let families = registry.gather();
+    let delays = families
+        .iter()
+        .find(|f| f.name() == "prometheus_tsdb_sample_ooo_delta");
+    let delays = delays.unwrap().get_metric()[0].get_histogram();
+    assert_eq!(delays.get_sample_count(), 2);
+    assert_eq!(delays.get_sample_sum(), 240.5 + 7260.0);
+    let up_to: Vec<u64> = delays
+        .get_bucket()
+        .iter()
+        .map(|b| b.cumulative_count())
+        .collect();
+    assert_eq!(up_to, [1, 1, 1, 1, 2, 2, 2]);
+
+    let histogram = narthex_model::Histogram {
+        count: 3.0,
+        zero_count: 1.0,
+        sum: 2.0,
+        positive_spans: vec![narthex_model::histogram::Span {
+            offset: 0,
+            length: 2,
+        }],
+        positive_buckets: vec![1.0, 1.0],
+        ..Default::default()
+    };
+    let mut batch = narthex_storage::Appendable::appender(&db);
+    let labels = super::labels(&[("__name__", "h")]);
+    batch
+        .append_histogram(&labels, now_ms, histogram.into())
+        .unwrap();
+    batch.commit().unwrap();
+    assert_eq!(at("head_native_histogram_series"), 1.0);
+    assert_eq!(at("head_native_histogram_buckets"), 2.0);
+
+    assert_eq!(
+        at("wal_page_flushes_total"),
+        at("wal_record_part_writes_total")
+    );
+    let bytes = at("wal_record_parts_bytes_written_total");
+    assert!(bytes > before && at("wal_completed_pages_total") == (bytes / 32768.0).floor());
+    // What came back from the log, and from a snapshot, is counted too.
+    for snapshot in [false, true] {
+        if snapshot {
+            db.write_snapshot(&mut db.upkeep()).unwrap();
+        }
+        let root = tempfile::tempdir().unwrap();
+        super::copy(folder.path(), &root.path().join("copy"));
+        let registry = Registry::new();
+        let again = Db::open(config(&root.path().join("copy")), &registry).unwrap();
+        assert_eq!(
+            value(&registry, "prometheus_tsdb_head_stale_series"),
+            2.0,
+            "{snapshot}"
+        );
+        drop(again);
+    }
+    db.head.truncate(now_ms + 2 * MINUTE_MS, &db.log).unwrap();
+    for _ in 0..2 {
+        db.head.collect_garbage();
+    }
+    assert_eq!(at("head_stale_series"), 0.0);
+}
+
+/// Someone who reads.
+fn content_of(db: &Db) -> Vec<Box<dyn narthex_storage::Series>> {
+    let query = narthex_storage::SelectQuery {
+        matchers: &[],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        cancel: narthex_model::CancelToken::default(),
+    };
+    narthex_storage::Queryable::select(db, &query).unwrap()
 }
