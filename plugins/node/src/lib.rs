@@ -144,3 +144,5 @@ fn build_info(metrics: &mut Metrics) {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod side_by_side;

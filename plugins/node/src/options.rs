@@ -27,7 +27,11 @@ pub(crate) struct Options {
 }
 
 /// What node_exporter has and we don't, with what to do about it.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 28] = [
+    ("collector.drm", "nobody has written it yet"),
+    ("collector.mountstats", "nobody has written it yet"),
+    ("collector.nvmesubsystem", "nobody has written it yet"),
+    ("collector.pcidevice", "nobody has written it yet"),
     (
         "collector.ethtool",
         "it needs ioctl(2), which no plugin can call",

@@ -15,7 +15,7 @@ use crate::text::{number, numbers, read, read_many};
 const SECTOR_BYTES: f64 = 512.0;
 
 /// Partitions, memory and floppy disks.
-const DEFAULT_EXCLUDE: &str = r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$";
+pub(crate) const DEFAULT_EXCLUDE: &str = r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$";
 
 pub(crate) struct DiskStats {
     devices: Filter,

@@ -249,6 +249,31 @@ pub(crate) fn hung_tasks(machine: &Machine, metrics: &mut Metrics) -> Result<(),
     Ok(())
 }
 
+const CGROUPS: Descriptor = gauge(
+    "node_cgroups_cgroups",
+    "Current cgroup number of the subsystem.",
+);
+const CGROUPS_ENABLED: Descriptor = gauge(
+    "node_cgroups_enabled",
+    "Current cgroup number of the subsystem.",
+);
+
+/// cgroups: name, hierarchy, number of groups, whether it is on.
+pub(crate) fn control_groups(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let path = machine.proc("cgroups");
+    for line in read(&path)?.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [name, _, count, enabled] = words.as_slice() else {
+            return Err(Failure::new(format!(
+                "{path}: expected four columns, not {line:?}"
+            )));
+        };
+        CGROUPS.add(metrics, ["subsys_name"], [name], number(count).at(&path)?);
+        CGROUPS_ENABLED.add(metrics, ["subsys_name"], [name], number(enabled).at(&path)?);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

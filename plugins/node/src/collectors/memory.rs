@@ -436,6 +436,38 @@ impl Collector for VmStat {
     }
 }
 
+const SWAP: [(usize, Descriptor, f64); 3] = [
+    (
+        2,
+        gauge("node_swap_size_bytes", "Swap device size in bytes."),
+        1024.0,
+    ),
+    (
+        3,
+        gauge("node_swap_used_bytes", "Swap device used in bytes."),
+        1024.0,
+    ),
+    (4, gauge("node_swap_priority", "Swap device priority."), 1.0),
+];
+
+/// swap: a line of headings, then device, type, size and use in kilobytes, priority.
+pub(crate) fn swap(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    let path = machine.proc("swaps");
+    for line in read(&path)?.lines().skip(1) {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [device, kind, ..] = words.as_slice() else {
+            continue;
+        };
+        for (column, family, factor) in SWAP {
+            let word = words.get(column).ok_or("too few columns".to_owned());
+            let value = word.and_then(|word| number(word)).at(&path)?;
+            let labels = ["device", "swap_type"];
+            family.add(metrics, labels, [device, kind], value * factor);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,13 +8,16 @@ mod cpu;
 mod cpufreq;
 mod diskstats;
 mod dmi;
+mod drbd;
 mod edac;
 mod fibrechannel;
 mod filesystem;
 mod hwmon;
 mod infiniband;
+mod interrupts;
 mod ipvs;
 mod kernel;
+mod lnstat;
 mod mdadm;
 mod memory;
 mod multipath;
@@ -23,20 +26,30 @@ mod netdev;
 mod netstat;
 mod network;
 mod nfs;
+mod numa;
 mod nvme;
 mod os;
+mod pages;
 mod power_supply;
+mod processes;
 mod rapl;
 mod selinux;
 mod sockets;
+mod sysctl;
 mod tape;
 mod textfile;
 mod thermal;
 mod time;
+mod vulnerabilities;
 mod watchdog;
+mod xfrm;
 mod xfs;
 mod zfs;
 
+#[cfg(test)]
+pub(crate) use diskstats::DEFAULT_EXCLUDE as DISKS_EXCLUDE;
+#[cfg(test)]
+pub(crate) use filesystem::{FS_TYPES_EXCLUDE, MOUNT_POINTS_EXCLUDE};
 use narthex_plugin_sdk::{ConfigError, Metrics};
 
 use crate::failure::Failure;
@@ -65,7 +78,7 @@ type Make = fn(&Options) -> Result<Box<dyn Collector>, ConfigError>;
 type Entry = (&'static str, bool, Make);
 
 /// Text files come last: what the others give goes before what stands in a file.
-const COLLECTORS: [Entry; 48] = [
+const COLLECTORS: [Entry; 64] = [
     ("arp", true, |options| boxed(network::Arp::new(options))),
     ("bcache", true, |options| {
         boxed(bcache::Bcache::new(options))
@@ -131,6 +144,30 @@ const COLLECTORS: [Entry; 48] = [
     ("watchdog", true, |_| plain(watchdog::collect)),
     ("xfs", true, |_| plain(xfs::collect)),
     ("zfs", true, |_| plain(zfs::collect)),
+    ("buddyinfo", false, |_| plain(pages::buddies)),
+    ("cgroups", false, |_| plain(kernel::control_groups)),
+    ("cpu_vulnerabilities", false, |_| {
+        plain(vulnerabilities::collect)
+    }),
+    ("drbd", false, |_| plain(drbd::collect)),
+    ("interrupts", false, |options| {
+        boxed(interrupts::Interrupts::new(options))
+    }),
+    ("ksmd", false, |_| plain(pages::shared)),
+    ("lnstat", false, |_| plain(lnstat::collect)),
+    ("meminfo_numa", false, |_| plain(numa::collect)),
+    ("processes", false, |_| plain(processes::collect)),
+    ("slabinfo", false, |options| {
+        boxed(pages::Slabs::new(options))
+    }),
+    ("softirqs", false, |_| plain(interrupts::softirqs)),
+    ("swap", false, |_| plain(memory::swap)),
+    ("sysctl", false, |options| {
+        boxed(sysctl::Sysctl::new(options))
+    }),
+    ("tcpstat", false, |_| plain(sockets::tcp_states)),
+    ("xfrm", false, |_| plain(xfrm::collect)),
+    ("zoneinfo", false, |_| plain(pages::zones)),
     ("textfile", true, |options| {
         boxed(textfile::TextFile::new(options))
     }),
