@@ -16,9 +16,11 @@ mod text;
 
 use std::collections::{BTreeMap, HashSet};
 
-use narthex_plugin_sdk::{ConfigError, Error, Exporter, Family, Manifest, Metrics, clock, log};
+use narthex_plugin_sdk::{
+    ConfigError, Error, Exporter, Family, Manifest, Metrics, clock, log, system,
+};
 
-use collectors::{Collector, Named};
+use collectors::{Chosen, Collector};
 use descriptor::{Descriptor, gauge};
 use failure::Failure;
 use machine::Machine;
@@ -29,7 +31,9 @@ narthex_plugin_sdk::exporter!(Node);
 
 pub struct Node {
     machine: Machine,
-    collectors: Vec<Named>,
+    collectors: Chosen,
+    /// As uname(2) names it, in lower case; asked for once.
+    system: Option<String>,
     /// What was logged last of each collector that fails, so that it is logged once.
     told: BTreeMap<&'static str, String>,
 }
@@ -53,19 +57,26 @@ impl Exporter for Node {
     fn new(config: Config) -> Result<Self, ConfigError> {
         let options = Options::new(config)?;
         let machine = Machine::new(&options)?;
-        let collectors = collectors::chosen(&options)?;
+        let collectors = Chosen::new(&options)?;
         options.finish()?;
         Ok(Node {
             machine,
             collectors,
+            system: None,
             told: BTreeMap::new(),
         })
     }
 
     fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Error> {
-        build_info(metrics);
+        let system = self.system.get_or_insert_with(system_name);
+        let build = [system.as_str(), env!("CARGO_PKG_VERSION")];
+        BUILD_INFO.add(metrics, ["goos", "version"], build, 1.0);
+        let collectors = match system.as_str() {
+            LINUX => &mut self.collectors.linux,
+            _ => &mut self.collectors.portable,
+        };
         let mut seen = HashSet::new();
-        for (name, collector) in &mut self.collectors {
+        for (name, collector) in collectors {
             let began = clock::monotonic_ns();
             let (families, outcome) = run(&mut **collector, &self.machine);
             let seconds = clock::monotonic_ns().saturating_sub(began) as f64 / 1e9;
@@ -137,9 +148,12 @@ fn tell(
     told.insert(name, text);
 }
 
-fn build_info(metrics: &mut Metrics) {
-    let labels = ["goos", "version"];
-    BUILD_INFO.add(metrics, labels, ["linux", env!("CARGO_PKG_VERSION")], 1.0);
+const LINUX: &str = "linux";
+
+/// Who does not say what he is, is a Linux with a narrow grant.
+fn system_name() -> String {
+    let identity = system::identify().map(|identity| identity.sysname.to_lowercase());
+    identity.unwrap_or_else(|_| LINUX.to_owned())
 }
 
 #[cfg(test)]

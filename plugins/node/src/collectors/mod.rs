@@ -30,6 +30,7 @@ mod numa;
 mod nvme;
 mod os;
 mod pages;
+mod portable;
 mod power_supply;
 mod processes;
 mod rapl;
@@ -135,7 +136,7 @@ const COLLECTORS: [Entry; 64] = [
     ("stat", true, |options| boxed(kernel::Stat::new(options))),
     ("tapestats", true, |options| boxed(tape::Tape::new(options))),
     ("thermal_zone", true, |_| plain(thermal::collect)),
-    ("time", true, |_| plain(time::time)),
+    ("time", true, |_| plain(time::collect)),
     ("udp_queues", true, |_| plain(sockets::udp_queues)),
     ("uname", true, |_| plain(os::uname)),
     ("vmstat", true, |options| {
@@ -185,14 +186,30 @@ fn boxed<C: Collector + 'static>(
     Ok(Box::new(made?))
 }
 
-/// The collectors that are on. All are made, so that the options of each are known and checked.
-pub(crate) fn chosen(options: &Options) -> Result<Vec<Named>, ConfigError> {
+/// The collectors that are on.
+pub(crate) struct Chosen {
+    pub(crate) linux: Vec<Named>,
+    /// For any other system.
+    pub(crate) portable: Vec<Named>,
+}
+
+impl Chosen {
+    /// All are made, so that the options of each are known and checked.
+    pub(crate) fn new(options: &Options) -> Result<Chosen, ConfigError> {
+        Ok(Chosen {
+            linux: choose(&COLLECTORS, options)?,
+            portable: choose(&portable::COLLECTORS, options)?,
+        })
+    }
+}
+
+fn choose(entries: &[Entry], options: &Options) -> Result<Vec<Named>, ConfigError> {
     let defaults = !options.flag("collector.disable-defaults", false)?;
     let mut chosen = Vec::new();
-    for (name, by_default, make) in COLLECTORS {
+    for (name, by_default, make) in entries {
         let collector = make(options)?;
-        if options.flag(&format!("collector.{name}"), by_default && defaults)? {
-            chosen.push((name, collector));
+        if options.flag(&format!("collector.{name}"), *by_default && defaults)? {
+            chosen.push((*name, collector));
         }
     }
     Ok(chosen)

@@ -24,11 +24,17 @@ const CURRENT: Descriptor = gauge(
     "Current clocksource read from '/sys/devices/system/clocksource'.",
 );
 
-pub(crate) fn time(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+/// What the clock shows, and where.
+pub(crate) fn now(metrics: &mut Metrics) -> Result<(), Failure> {
     NOW.set(metrics, clock::now_ns() as f64 / 1e9);
     let zone = system::time_zone()?;
     let offset = f64::from(zone.offset_seconds);
     ZONE.add(metrics, ["time_zone"], [&zone.abbreviation], offset);
+    Ok(())
+}
+
+pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
+    now(metrics)?;
     let folder = machine.sys("devices/system/clocksource");
     let sources = numbered_entries(&folder, "clocksource").at(&folder)?;
     for (device, source) in sources.iter().enumerate() {
