@@ -87,6 +87,14 @@ impl Fragments {
         })
     }
 
+    /// Touches all pieces, for someone who will read many chains: in one go and in the order of the
+    /// memory that takes far less than piece after piece along a chain.
+    pub(crate) fn bring_near(&self) {
+        // Two pieces lie in a line of the cache.
+        let lines = self.blocks.iter().flat_map(|block| block.iter().step_by(2));
+        std::hint::black_box(lines.fold(0, |sum, piece| sum ^ piece.bytes[0]));
+    }
+
     /// Takes the pieces back.
     pub(crate) fn release(&mut self, chain: &mut Chain) {
         let count = usize::from(chain.length_bytes).div_ceil(PAYLOAD);

@@ -4,6 +4,8 @@
 //! last sample stays known when its chunk is gone. When a chunk is full is decided here, as
 //! Prometheus does it: so many samples, evenly spread over the range of a block.
 
+use std::sync::Arc;
+
 use narthex_chunk::XorState;
 use narthex_model::sample::STALE_NAN_BITS;
 
@@ -156,8 +158,16 @@ impl Hot {
     }
 
     /// The open chunk's bytes.
-    pub(crate) fn bytes(&self, fragments: &Fragments) -> Vec<u8> {
-        self.xor.assemble(fragments.bytes(self.chain))
+    pub(crate) fn bytes(&self, fragments: &Fragments) -> Arc<[u8]> {
+        let (tail, used) = self.xor.tail();
+        let tail = tail.get(..used).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(self.length_bytes());
+        bytes.extend(self.xor.header());
+        for piece in fragments.bytes(self.chain) {
+            bytes.extend_from_slice(piece);
+        }
+        bytes.extend_from_slice(tail);
+        bytes.into()
     }
 
     /// Leaves the open chunk; the last sample stays known.

@@ -353,7 +353,7 @@ impl PageInner {
             start_ms: hot.start_ms(),
             end_ms: hot.last_ms(),
             encoding: Encoding::Xor.code(),
-            place: Place::Memory(hot.bytes(&self.fragments).into()),
+            place: Place::Memory(hot.bytes(&self.fragments)),
         })
     }
 
@@ -366,6 +366,15 @@ impl PageInner {
             encoding: open.encoder.encoding().code(),
             place: Place::Memory(open.encoder.snapshot().into()),
         })
+    }
+
+    /// The newest sample, where it is a float that can be told without a look at chunks.
+    pub(crate) fn newest_float(&self, slot: u8, seen: u64) -> Option<(i64, f64)> {
+        let hot = &self.hot[usize::from(slot)];
+        let is_plain = hot.count() > 0
+            && self.side(slot).is_none()
+            && self.history.hidden(seen, slot) == 0;
+        is_plain.then(|| (hot.last_ms(), f64::from_bits(hot.last_bits())))
     }
 
     /// First and last time of the open chunk.

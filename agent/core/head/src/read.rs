@@ -35,6 +35,10 @@ impl Reader {
         }
     }
 
+    fn shows(&self, time_ms: i64) -> bool {
+        (self.start_ms.max(self.border_ms)..=self.end_ms).contains(&time_ms)
+    }
+
     /// Notes that blocks are written from what it sees.
     pub(crate) fn note_written(&self) {
         self.head.isolation.note_written(self.ticket);
@@ -56,6 +60,8 @@ pub(crate) struct HeadSeries {
     pub(crate) reader: Arc<Reader>,
     /// Where all samples of the series lie.
     pub(crate) times_ms: (i64, i64),
+    /// Many series of the page follow in the order of their places.
+    pub(crate) leads_many: bool,
 }
 
 impl Series for HeadSeries {
@@ -64,23 +70,37 @@ impl Series for HeadSeries {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        match self.take(|_, _| ()) {
-            Some((raw, ())) => self.visit_raw(raw, visit),
-            None => Ok(()),
+        self.read(|_, _| (), |read, ()| read.run(visit))
+    }
+
+    fn visit_newest(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let slot = slot_of(self.id);
+        let page = self.page.lock();
+        if self.page.generation(slot) != self.generation {
+            return Ok(());
         }
+        let newest = page.newest_float(slot, self.reader.ticket.seen);
+        drop(page);
+        match newest {
+            Some((time_ms, value)) if self.reader.shows(time_ms) => visit(Column::Floats {
+                timestamps_ms: &[time_ms],
+                values: &[value],
+            }),
+            _ => return self.visit(visit),
+        }
+        Ok(())
     }
 
     fn visit_with_starts(
         &self,
         visit: &mut dyn FnMut(Column<'_>, &[i64]),
     ) -> Result<(), StorageError> {
-        let Some((raw, changes)) = self.take(PageInner::start_changes) else {
-            return Ok(());
-        };
-        if changes.is_empty() {
-            return self.visit_raw(raw, &mut |column| visit(column, &[]));
-        }
-        self.visit_raw(raw, &mut starting(&changes, visit))
+        self.read(PageInner::start_changes, |read, changes| {
+            if changes.is_empty() {
+                return read.run(&mut |column| visit(column, &[]));
+            }
+            read.run(&mut starting(&changes, visit))
+        })
     }
 
     fn time_range_ms(&self) -> Option<(i64, i64)> {
@@ -97,23 +117,38 @@ impl Series for HeadSeries {
 }
 
 impl HeadSeries {
-    /// What is to be read without the page, and `more` of it; `None` if the series has gone.
-    fn take<T>(&self, more: impl FnOnce(&PageInner, u8) -> T) -> Option<(Raw, T)> {
+    /// Takes along what is to be read without the page, and `more` of it, for `read`.
+    fn read<T>(
+        &self,
+        more: impl FnOnce(&PageInner, u8) -> T,
+        read: impl FnOnce(&mut Visit<'_>, T) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         let reader = &*self.reader;
         let slot = slot_of(self.id);
         let page = self.page.lock();
         if self.page.generation(slot) != self.generation {
-            // It was empty.
-            return None;
+            // It was empty, and has gone.
+            return Ok(());
         }
-        let seen = reader.ticket.seen;
-        let raw = page.raw(slot, seen, reader.start_ms, reader.end_ms);
-        Some((raw, more(&page, slot)))
-    }
-
-    fn visit_raw(&self, raw: Raw, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        let reader = &*self.reader;
-        Visit { reader, raw }.run(visit)
+        if self.leads_many {
+            page.fragments.bring_near();
+        }
+        let mut kept = KEPT.take();
+        let Kept { raw, decoded } = &mut kept;
+        let range_ms = (reader.start_ms, reader.end_ms);
+        page.take_raw(slot, reader.ticket.seen, range_ms, raw);
+        let more = more(&page, slot);
+        drop(page);
+        let mut visit = Visit {
+            reader,
+            raw,
+            decoded,
+        };
+        let result = read(&mut visit, more);
+        kept.raw.clear();
+        kept.decoded.clear();
+        KEPT.set(kept);
+        result
     }
 }
 
@@ -132,8 +167,14 @@ fn starting(
 }
 
 thread_local! {
-    /// Kept from one series to the next.
-    static DECODED: Cell<Decoded> = Cell::default();
+    static KEPT: Cell<Kept> = Cell::default();
+}
+
+/// Memory that is kept from one series to the next; empty while nobody reads.
+#[derive(Default)]
+struct Kept {
+    raw: Raw,
+    decoded: Decoded,
 }
 
 /// Columns that a chunk is decoded into.
@@ -146,23 +187,24 @@ struct Decoded {
 
 struct Visit<'a> {
     reader: &'a Reader,
-    raw: Raw,
+    raw: &'a Raw,
+    /// Empty, with memory of the series before.
+    decoded: &'a mut Decoded,
 }
 
 impl Visit<'_> {
-    fn run(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
-        let raw = &self.raw;
+    fn run(&mut self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let raw = self.raw;
         let plain = raw.late_chunks.is_empty() && raw.late_samples.is_empty();
-        if plain && raw.deleted.is_empty() {
-            let mut decoded = DECODED.take();
-            let result = self.each_chunk(&mut decoded, |decoded, from, to| {
-                decoded.show(from, to, visit);
-            });
-            decoded.clear();
-            DECODED.set(decoded);
-            return result;
+        if !plain || !raw.deleted.is_empty() {
+            return self.run_merged(visit);
         }
-        self.run_merged(visit)
+        let mut decoded = std::mem::take(self.decoded);
+        let result = self.each_chunk(&mut decoded, |decoded, from, to| {
+            decoded.show(from, to, visit);
+        });
+        *self.decoded = decoded;
+        result
     }
 
     /// Decodes each chunk, oldest first, and calls `take` with the part that is to be seen.
@@ -173,7 +215,8 @@ impl Visit<'_> {
     ) -> Result<(), StorageError> {
         let start_ms = self.reader.start_ms.max(self.reader.border_ms);
         let visible = self.visible_counts()?;
-        for (entry, visible) in self.raw.chunks.iter().zip(visible).rev() {
+        for (at, entry) in self.raw.chunks.iter().enumerate().rev() {
+            let visible = visible.get(at).copied();
             if visible == Some(0) || entry.end_ms < start_ms || entry.start_ms > self.reader.end_ms
             {
                 continue;
@@ -190,18 +233,18 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// How many samples of each chunk are to be seen; `None` stands for all.
-    fn visible_counts(&self) -> Result<Vec<Option<usize>>, StorageError> {
+    /// How many samples of the newest chunks are to be seen; of the others all are.
+    fn visible_counts(&self) -> Result<Vec<usize>, StorageError> {
         let mut hidden = self.raw.hidden;
-        let mut counts = vec![None; self.raw.chunks.len()];
+        let mut counts = Vec::new();
         let mut decoded = Decoded::default();
-        for (entry, visible) in self.raw.chunks.iter().zip(&mut counts) {
+        for entry in &self.raw.chunks {
             if hidden == 0 {
                 break;
             }
             self.decode(entry, &mut decoded)?;
             let count = decoded.timestamps_ms.len();
-            *visible = Some(count.saturating_sub(hidden));
+            counts.push(count.saturating_sub(hidden));
             hidden = hidden.saturating_sub(count);
         }
         Ok(counts)

@@ -19,7 +19,11 @@ struct Hit {
     id: u32,
     generation: u32,
     times_ms: (i64, i64),
+    leads_many: bool,
 }
+
+/// So many series of one page are worth touching all of its memory at once.
+const MANY: usize = 64;
 
 impl Head {
     /// The matching series that may have samples in the range, sorted by labels.
@@ -56,6 +60,7 @@ impl Head {
                     page: page.clone(),
                     reader: reader.clone(),
                     times_ms: hit.times_ms,
+                    leads_many: hit.leads_many,
                 }));
             }
         }
@@ -205,7 +210,7 @@ fn in_range(pages: &Pages, ids: &[u32], range_ms: RangeInclusive<i64>) -> Vec<Hi
             continue;
         };
         let inner = page.lock();
-        for &id in of_page {
+        for (at, &id) in of_page.iter().enumerate() {
             let times = inner.times_ms(slot_of(id));
             let overlap =
                 times.filter(|(first, last)| first <= range_ms.end() && last >= range_ms.start());
@@ -214,6 +219,7 @@ fn in_range(pages: &Pages, ids: &[u32], range_ms: RangeInclusive<i64>) -> Vec<Hi
                     id,
                     generation: page.generation(slot_of(id)),
                     times_ms,
+                    leads_many: at % MANY == 0 && of_page.len() - at >= MANY,
                 });
             }
         }
@@ -246,6 +252,7 @@ impl SeriesSorted {
             page,
             reader: self.reader.clone(),
             times_ms,
+            leads_many: false,
         })
     }
 }

@@ -61,6 +61,11 @@ pub trait Series: Send + Sync {
     /// stale markers included. Runs are not empty.
     fn visit(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError>;
 
+    /// As `visit`, for someone who looks at the newest sample alone: older ones may be left out.
+    fn visit_newest(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        self.visit(visit)
+    }
+
     /// As `visit`, with the time at which each sample's counter started: as many as the run has
     /// samples, 0 where a start is not known, or none at all if the run has no starts. Only queries
     /// that look at starts call it; a store that keeps none leaves it as it is.

@@ -64,6 +64,23 @@ impl Series for BlockSeries {
         Ok(())
     }
 
+    /// Of floats the last chunk has the newest; a histogram tells of the one before it, too.
+    fn visit_newest(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        let mut found = false;
+        if let Some(last) = self.chunks.last() {
+            let mut buffers = BUFFERS.take();
+            self.visit_chunk(last, &mut true, &mut buffers, &mut |column| {
+                if let Column::Floats { .. } = column {
+                    found = true;
+                    visit(column);
+                }
+            });
+            buffers.clear();
+            BUFFERS.set(buffers);
+        }
+        if found { Ok(()) } else { self.visit(visit) }
+    }
+
     fn time_range_ms(&self) -> Option<(i64, i64)> {
         let first_ms = self.chunks().first()?.min_ms.max(self.range_ms.0);
         Some((first_ms, self.chunks().last()?.max_ms.min(self.range_ms.1)))

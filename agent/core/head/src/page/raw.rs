@@ -22,14 +22,28 @@ pub(crate) struct Raw {
     pub(crate) deleted: Vec<(i64, i64)>,
 }
 
+impl Raw {
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.hidden = 0;
+        self.late_chunks.clear();
+        self.late_samples.clear();
+        self.hidden_late.clear();
+        self.deleted.clear();
+    }
+}
+
 impl PageInner {
-    /// What a reader with this range takes along who has seen the commits up to this one.
-    pub(crate) fn raw(&self, slot: u8, seen: u64, start_ms: i64, end_ms: i64) -> Raw {
-        let mut raw = Raw {
-            hidden: self.history.hidden(seen, slot),
-            hidden_late: self.history.hidden_late(seen, slot),
-            ..Raw::default()
-        };
+    /// What a reader with this range takes along who has seen the commits up to this one. `raw` is
+    /// empty.
+    pub(crate) fn take_raw(
+        &self,
+        slot: u8,
+        seen: u64,
+        (start_ms, end_ms): (i64, i64),
+        raw: &mut Raw,
+    ) {
+        raw.hidden = self.history.hidden(seen, slot);
         let open = self.open_times_ms(slot);
         let open_counts =
             raw.hidden > 0 || open.is_some_and(|open| open.1 >= start_ms && open.0 <= end_ms);
@@ -50,9 +64,9 @@ impl PageInner {
             }
         }
         if let Some(side) = self.side(slot) {
-            self.take_side(side, start_ms, end_ms, &mut raw);
+            raw.hidden_late = self.history.hidden_late(seen, slot);
+            self.take_side(side, start_ms, end_ms, raw);
         }
-        raw
     }
 
     fn take_side(&self, side: &Side, start_ms: i64, end_ms: i64, raw: &mut Raw) {

@@ -8,21 +8,76 @@ const SMALL_DELTA: f64 = 1e-12;
 /// The quantile by linear interpolation between neighbours, NaN before all else. Moves `values`
 /// about.
 pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
+    let place = match Quantile::of(q, values.len()) {
+        Quantile::Value(value) => return value,
+        Quantile::Between(place) => place,
+    };
+    // Only two of them have to be found, which takes less than sorting all.
+    let (_, lower, above) = values.select_nth_unstable_by_key(place.lower, |v| sort_key(*v));
+    let upper = above.iter().min_by_key(|value| sort_key(**value));
+    place.interpolate(*lower, *upper.unwrap_or(lower))
+}
+
+/// Where a quantile lies among values.
+pub(super) enum Quantile {
+    /// It does not depend on the values.
+    Value(f64),
+    Between(QuantilePlace),
+}
+
+pub(super) struct QuantilePlace {
+    /// Of the sorted values, the one at or below the quantile.
+    pub lower: usize,
+    last: usize,
+    weight: f64,
+}
+
+impl Quantile {
+    pub(super) fn of(q: f64, values: usize) -> Self {
+        if values == 0 || q.is_nan() {
+            return Quantile::Value(f64::NAN);
+        }
+        if let Some(beyond) = beyond_bounds(q) {
+            return Quantile::Value(beyond);
+        }
+        let last = values - 1;
+        let rank = q * last as f64;
+        Quantile::Between(QuantilePlace {
+            lower: (rank.floor() as usize).min(last),
+            last,
+            weight: rank - rank.floor(),
+        })
+    }
+}
+
+impl QuantilePlace {
+    /// The value behind `lower`, or itself if it is the last.
+    pub(super) fn upper(&self) -> usize {
+        (self.lower + 1).min(self.last)
+    }
+
+    pub(super) fn interpolate(&self, lower: f64, upper: f64) -> f64 {
+        lower * (1.0 - self.weight) + upper * self.weight
+    }
+}
+
+/// A number for each value, in their order: NaN first, and the zero below zero before the other, so
+/// that no two values that differ are alike.
+pub(super) fn sort_key(value: f64) -> i64 {
+    if value.is_nan() {
+        return i64::MIN;
+    }
+    let bits = value.to_bits() as i64;
+    if bits < 0 { bits ^ i64::MAX } else { bits }
+}
+
+/// The value of a sort key.
+pub(super) fn from_sort_key(key: i64) -> f64 {
+    if key == i64::MIN {
         return f64::NAN;
     }
-    if let Some(beyond) = beyond_bounds(q) {
-        return beyond;
-    }
-    let last = values.len() - 1;
-    let rank = q * last as f64;
-    let lower = (rank.floor() as usize).min(last);
-    let weight = rank - rank.floor();
-    // Only two of them have to be found, which takes less than sorting all.
-    let (_, lower, above) = values.select_nth_unstable_by(lower, |a, b| nan_first(*a, *b));
-    let upper = above.iter().min_by(|a, b| nan_first(**a, **b));
-    let upper = upper.unwrap_or(lower);
-    *lower * (1.0 - weight) + upper * weight
+    let bits = if key < 0 { key ^ i64::MAX } else { key };
+    f64::from_bits(bits as u64)
 }
 
 /// Ascending, NaN before everything.
@@ -258,6 +313,19 @@ mod tests {
                     || (got.is_nan() && expected.is_nan()),
                 "{q} {values:?}: {got}"
             );
+        }
+    }
+
+    #[test]
+    fn sort_keys_are_in_the_order_of_their_values() {
+        let infinity = f64::INFINITY;
+        let ascending = [
+            f64::NAN, -infinity, -1e300, -1.0, -f64::MIN_POSITIVE, -0.0, 0.0, 5e-324, 1.0, infinity,
+        ];
+        assert!(ascending.is_sorted_by(|a, b| sort_key(*a) < sort_key(*b)));
+        for value in ascending {
+            let back = from_sort_key(sort_key(value));
+            assert!(back.to_bits() == value.to_bits() || (back.is_nan() && value.is_nan()));
         }
     }
 

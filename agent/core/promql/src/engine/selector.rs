@@ -128,6 +128,8 @@ impl Read for InstantSelector<'_> {
         let mut read = 0;
         if self.give == Give::StartTimestamp {
             series.visit_with_starts(&mut |samples, starts| read += fill.take(samples, starts))?;
+        } else if self.steps.count == 1 {
+            series.visit_newest(&mut |samples| read += fill.take(samples, &[]))?;
         } else {
             series.visit(&mut |samples| read += fill.take(samples, &[]))?;
         }

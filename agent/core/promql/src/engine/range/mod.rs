@@ -19,6 +19,7 @@ use super::statistics::Use;
 use super::steps::{Shift, Steps};
 use crate::syntax::ast::Span;
 use select::{Stored, read_samples};
+use slide::{Slider, Sliding, Windows, advance};
 
 mod changes;
 pub(super) mod extended;
@@ -31,6 +32,7 @@ mod quantiles;
 mod rate;
 mod regression;
 pub(super) mod select;
+mod slide;
 mod smoothing;
 mod start;
 pub(super) mod table;
@@ -180,6 +182,20 @@ pub(super) trait WindowFunction: Send {
     /// Of a window that holds nothing but floats.
     fn evaluate(&mut self, window: &Window<'_>) -> Result<Option<f64>, QueryError>;
 
+    /// Of several such windows, each with the result of `evaluate`; some functions are faster so.
+    fn evaluate_all(
+        &mut self,
+        windows: &Windows<'_>,
+        column: &mut Column,
+    ) -> Result<(), QueryError> {
+        for window in windows.iter() {
+            if let Some(value) = self.evaluate(&window)? {
+                column.set(window.step, value);
+            }
+        }
+        Ok(())
+    }
+
     /// Of a window that holds at least one histogram. `notes` says what there is to be told.
     fn evaluate_histograms(
         &mut self,
@@ -259,8 +275,7 @@ struct RangeCall<'q> {
     source: Box<dyn RangeSource + 'q>,
     series: Vec<SeriesInfo>,
     next: usize,
-    samples: Samples,
-    function: Box<dyn WindowFunction + 'q>,
+    slider: Slider<'q>,
 }
 
 /// `series` stands for the series of the input, one for one. `notes_span` is where the call's
@@ -298,8 +313,7 @@ pub(super) fn range_call<'q>(
         source: input.source,
         series,
         next: 0,
-        samples: Samples::new(query)?,
-        function,
+        slider: Slider::new(query, function)?,
     })))
 }
 
@@ -312,136 +326,21 @@ struct StoredCall<'q> {
 }
 
 impl<'q> Read for StoredCall<'q> {
-    type State = (Samples, Box<dyn WindowFunction + 'q>);
+    type State = Slider<'q>;
 
     fn state(&self) -> Result<Self::State, QueryError> {
         let function = (self.make)().ok_or_else(exhausted)?;
-        Ok((Samples::new(self.sliding.query)?, function))
+        Slider::new(self.sliding.query, function)
     }
 
-    fn read(
-        &self,
-        (samples, function): &mut Self::State,
-        series: &dyn Series,
-    ) -> Result<Column, QueryError> {
+    fn read(&self, slider: &mut Slider<'q>, series: &dyn Series) -> Result<Column, QueryError> {
+        let samples = &mut slider.samples;
         read_samples(self.sliding.query, series, self.wanted, samples)?;
-        self.sliding
-            .column(samples, series.labels(), &mut **function)
+        slider.column(&self.sliding, series.labels())
     }
 
     fn must_read_all(&self) -> bool {
         self.annotates
-    }
-}
-
-/// Which windows there are.
-#[derive(Clone, Copy)]
-struct Sliding<'q> {
-    query: &'q Query<'q>,
-    steps: Steps,
-    range_ms: i64,
-    reach_ms: (i64, i64),
-    shift: Shift,
-    /// Of the call's first argument.
-    notes_span: Span,
-}
-
-impl Sliding<'_> {
-    /// What the function gives for the samples of one series.
-    fn column(
-        &self,
-        samples: &Samples,
-        labels: &Labels,
-        function: &mut dyn WindowFunction,
-    ) -> Result<Column, QueryError> {
-        let mut column = self.query.column(&self.steps)?;
-        self.slide(samples, labels, function, &mut column)?;
-        if !column.floats().is_empty() {
-            function.finish(labels);
-        }
-        Ok(column)
-    }
-
-    fn slide(
-        &self,
-        samples: &Samples,
-        labels: &Labels,
-        function: &mut dyn WindowFunction,
-        column: &mut Column,
-    ) -> Result<(), QueryError> {
-        /// So many samples are looked at between two looks at the cancel token.
-        const PATIENCE: usize = 1 << 14;
-        let notes = Notes::new(self.query, self.notes_span, labels);
-        let (times_ms, values) = (&samples.times_ms[..], &samples.values[..]);
-        let (before_ms, after_ms) = self.reach_ms;
-        let (mut first, mut end) = (0, 0);
-        let mut beside = HistogramWindow::new(samples);
-        let (mut seen, mut patience) = (0, PATIENCE);
-        function.begin(samples);
-        for step in 0..self.steps.count {
-            let time_ms = self.steps.time_ms(step);
-            let end_ms = self.shift.apply(time_ms);
-            let start_ms = end_ms.saturating_sub(self.range_ms);
-            let until_ms = end_ms.saturating_add(after_ms);
-            let from_ms = start_ms.saturating_sub(before_ms);
-            end = advance(times_ms, end, until_ms);
-            first = advance(times_ms, first, from_ms);
-            if !samples.histograms.is_empty() {
-                beside.advance(from_ms, until_ms);
-            }
-            let (Some(window_times), Some(window_values)) =
-                (times_ms.get(first..end), values.get(first..end))
-            else {
-                continue;
-            };
-            let mixed = !beside.histograms.is_empty();
-            if window_times.is_empty() && !mixed {
-                let at_end = end == times_ms.len() && beside.is_at_end();
-                if at_end && self.shift.at_ms.is_none() {
-                    break;
-                }
-                continue;
-            }
-            seen += window_times.len();
-            if seen >= patience {
-                self.query.check_canceled()?;
-                patience = seen.saturating_add(PATIENCE);
-            }
-            let window = Window {
-                times_ms: window_times,
-                values: window_values,
-                first,
-                end,
-                beside: &beside,
-                start_ms,
-                end_ms,
-                step,
-                time_ms,
-            };
-            if mixed {
-                seen += sizes(window.beside.histograms);
-                evaluate_histograms(function, &window, &notes, column)?;
-            } else if let Some(value) = function.evaluate(&window)? {
-                column.set(step, value);
-            }
-        }
-        function.leave(&notes);
-        self.query.budget.count_queryable(seen);
-        Ok(())
-    }
-}
-
-/// Apart, so that the loop over windows of floats stays small.
-#[inline(never)]
-fn evaluate_histograms(
-    function: &mut dyn WindowFunction,
-    window: &Window<'_>,
-    notes: &Notes<'_>,
-    column: &mut Column,
-) -> Result<(), QueryError> {
-    match function.evaluate_histograms(window, notes)? {
-        Some(value) => column.set_value(window.step, value),
-        None => Ok(()),
     }
 }
 
@@ -498,30 +397,16 @@ impl VectorOperator for RangeCall<'_> {
     fn next(&mut self) -> Result<Column, QueryError> {
         let index = self.next;
         self.next += 1;
-        self.source.next(&mut self.samples)?;
+        self.source.next(&mut self.slider.samples)?;
         let info = self.source.series().get(index).ok_or_else(exhausted)?;
-        self.sliding
-            .column(&self.samples, &info.labels, &mut *self.function)
+        self.slider.column(&self.sliding, &info.labels)
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
-        if self.function.annotates() {
+        if self.slider.function.annotates() {
             return self.next().map(drop);
         }
         self.next += 1;
         self.source.skip()
-    }
-}
-
-/// The first index from `from` on whose time lies after `time_ms`.
-fn advance(times_ms: &[i64], from: usize, time_ms: i64) -> usize {
-    let Some(rest) = times_ms.get(from..) else {
-        return from;
-    };
-    let near = rest.iter().take(8).position(|t| *t > time_ms);
-    match near {
-        Some(steps) => from + steps,
-        // Far away, or at the end.
-        None => from + rest.partition_point(|t| *t <= time_ms),
     }
 }

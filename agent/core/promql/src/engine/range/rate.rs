@@ -43,8 +43,14 @@ impl Resets {
         self.first = 0;
         self.at.clear();
         let with_starts = with_starts && !samples.starts_ms.is_empty();
+        let values = &samples.values;
+        let falls = values.iter().zip(values.iter().skip(1));
+        // Counting is fast, and most often there is nothing to be found.
+        if !with_starts && falls.filter(|(before, after)| after < before).count() == 0 {
+            return;
+        }
         let by_start = |at| starts_anew(samples.started(at), samples.started(at + 1));
-        let pairs = samples.values.windows(2).enumerate();
+        let pairs = values.windows(2).enumerate();
         let resets =
             pairs.filter(|(before, pair)| pair[1] < pair[0] || (with_starts && by_start(*before)));
         self.at.extend(resets.map(|(before, _)| before + 1));

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::changes::Events;
 use super::extended::{Anchored, Extended, Extension};
-use super::extremes::{Extreme, Extremes, Want};
+use super::extremes::{Extreme, ExtremeTime, ExtremeValue};
 use super::histogram_over_time::{self as histograms, Both};
-use super::quantiles::{QuantileOverTime, median_absolute_deviation};
+use super::over_time::{self, Total, Totals, Variance};
+use super::quantiles::{QuantileOverTime, SortedWindow, median_absolute_deviation};
 use super::rate::{Extrapolated, Kind, OfLastTwo, Resets, seconds};
-use super::regression::{deriv, predict_linear};
+use super::regression::{Deriv, PredictLinear};
 use super::smoothing::Smoothing;
-use super::{Plain, Window, WindowFunction, over_time};
+use super::{Plain, Window, WindowFunction};
 use crate::engine::query::Query;
 use crate::engine::scalar::Scalar;
 use crate::syntax::ast::Span;
@@ -59,7 +60,6 @@ pub(in crate::engine) fn window_function<'q>(
             Extension::None | Extension::Smoothed => Box::new(events),
         }
     };
-    let extremes = |extreme, want| -> Boxed<'q> { Box::new(Extremes::new(extreme, want)) };
     let mut scalars = scalars.into_iter();
     Some(match name {
         "rate" => rate_of(Kind::Rate),
@@ -69,15 +69,7 @@ pub(in crate::engine) fn window_function<'q>(
         "idelta" => Box::new(OfLastTwo { per_second: false }),
         "changes" => counted(Events::changes()),
         "resets" => counted(Events::resets()),
-        "max_over_time" => extremes(Extreme::Max, Want::Value),
-        "min_over_time" => extremes(Extreme::Min, Want::Value),
-        "ts_of_max_over_time" => extremes(Extreme::Max, Want::Time),
-        "ts_of_min_over_time" => extremes(Extreme::Min, Want::Time),
-        "deriv" => plain(deriv),
-        "predict_linear" => {
-            let (ahead, _) = scalars.next()?;
-            plain(move |w| predict_linear(w, ahead.at(w.step)))
-        }
+        "predict_linear" => Box::new(PredictLinear::new(scalars.next()?.0)),
         "double_exponential_smoothing" => Box::new(Smoothing {
             smoothing: scalars.next()?.0,
             trend: scalars.next()?.0,
@@ -88,7 +80,7 @@ pub(in crate::engine) fn window_function<'q>(
                 query,
                 quantile,
                 span,
-                scratch: Vec::new(),
+                sorted: SortedWindow::default(),
             })
         }
         _ => return simple(name),
@@ -97,12 +89,17 @@ pub(in crate::engine) fn window_function<'q>(
 
 fn simple<'q>(name: &str) -> Option<Boxed<'q>> {
     Some(match name {
-        "sum_over_time" => both(over_time::sum, histograms::sum),
-        "avg_over_time" => both(over_time::avg, histograms::avg),
+        "sum_over_time" => Box::new(Totals::new(Total::Sum, histograms::sum)),
+        "avg_over_time" => Box::new(Totals::new(Total::Mean, histograms::avg)),
         "count_over_time" => both(over_time::samples, histograms::samples),
-        "stddev_over_time" => plain(|w| over_time::variance(w).map(f64::sqrt)),
-        "stdvar_over_time" => plain(over_time::variance),
-        "mad_over_time" => plain(median_absolute_deviation),
+        "stddev_over_time" => Box::new(Variance(f64::sqrt)),
+        "stdvar_over_time" => Box::new(Variance(|variance| variance)),
+        "mad_over_time" => Box::new(Plain(median_absolute_deviation)),
+        "max_over_time" => Box::new(ExtremeValue::new(Extreme::Max)),
+        "min_over_time" => Box::new(ExtremeValue::new(Extreme::Min)),
+        "ts_of_max_over_time" => Box::new(ExtremeTime::new(Extreme::Max)),
+        "ts_of_min_over_time" => Box::new(ExtremeTime::new(Extreme::Min)),
+        "deriv" => Box::<Deriv>::default(),
         "present_over_time" | "absent_over_time" => both(|_| Some(1.0), histograms::present),
         "last_over_time" => both(|w| w.values.last().copied(), histograms::last),
         "first_over_time" => both(|w| w.values.first().copied(), histograms::first),
@@ -120,8 +117,4 @@ fn simple<'q>(name: &str) -> Option<Boxed<'q>> {
 
 fn both<'q>(floats: fn(&Window<'_>) -> Option<f64>, histograms: histograms::Function) -> Boxed<'q> {
     Box::new(Both { floats, histograms })
-}
-
-fn plain<'q>(f: impl FnMut(&Window<'_>) -> Option<f64> + Send + 'q) -> Boxed<'q> {
-    Box::new(Plain(f))
 }
