@@ -371,9 +371,8 @@ impl PageInner {
     /// The newest sample, where it is a float that can be told without a look at chunks.
     pub(crate) fn newest_float(&self, slot: u8, seen: u64) -> Option<(i64, f64)> {
         let hot = &self.hot[usize::from(slot)];
-        let is_plain = hot.count() > 0
-            && self.side(slot).is_none()
-            && self.history.hidden(seen, slot) == 0;
+        let is_plain =
+            hot.count() > 0 && self.side(slot).is_none() && self.history.hidden(seen, slot) == 0;
         is_plain.then(|| (hot.last_ms(), f64::from_bits(hot.last_bits())))
     }
 

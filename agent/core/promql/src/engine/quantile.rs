@@ -320,7 +320,16 @@ mod tests {
     fn sort_keys_are_in_the_order_of_their_values() {
         let infinity = f64::INFINITY;
         let ascending = [
-            f64::NAN, -infinity, -1e300, -1.0, -f64::MIN_POSITIVE, -0.0, 0.0, 5e-324, 1.0, infinity,
+            f64::NAN,
+            -infinity,
+            -1e300,
+            -1.0,
+            -f64::MIN_POSITIVE,
+            -0.0,
+            0.0,
+            5e-324,
+            1.0,
+            infinity,
         ];
         assert!(ascending.is_sorted_by(|a, b| sort_key(*a) < sort_key(*b)));
         for value in ascending {

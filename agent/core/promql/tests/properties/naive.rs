@@ -56,7 +56,11 @@ pub(crate) const DEFINITIONS: &[(&str, Definition)] = &[
     }),
     ("sum_over_time", |w| {
         let sum = neumaier(w.iter().map(|(_, value)| *value));
-        Some(if sum.0.is_infinite() { sum.0 } else { sum.0 + sum.1 })
+        Some(if sum.0.is_infinite() {
+            sum.0
+        } else {
+            sum.0 + sum.1
+        })
     }),
     ("avg_over_time", |w| Some(mean(w))),
     ("stdvar_over_time", |w| Some(variance(w))),

@@ -59,7 +59,8 @@ impl SortedWindow {
         let shared = self.end.saturating_sub(window.first);
         if shared * 2 < samples {
             self.keys.clear();
-            self.keys.extend(window.values.iter().copied().map(sort_key));
+            self.keys
+                .extend(window.values.iter().copied().map(sort_key));
             self.keys.sort_unstable();
         } else {
             self.advance(window);

@@ -103,7 +103,8 @@ impl Times {
         let pairs = || times_ms.iter().zip(&self.offsets_ms);
         let moved = |(time_ms, known): (&i64, &i64)| time_ms.wrapping_sub(intercept_ms) != *known;
         // Counted to the end, which takes less than looking for the first.
-        if times_ms.len() == self.offsets_ms.len() && pairs().filter(|pair| moved(*pair)).count() == 0
+        if times_ms.len() == self.offsets_ms.len()
+            && pairs().filter(|pair| moved(*pair)).count() == 0
         {
             return;
         }
