@@ -69,7 +69,7 @@ impl Series for BlockSeries {
         let mut found = false;
         if let Some(last) = self.chunks.last() {
             let mut buffers = BUFFERS.take();
-            self.visit_chunk(last, &mut true, &mut buffers, &mut |column| {
+            self.visit_chunk(last, &mut true, &mut buffers, false, &mut |column, _| {
                 if let Column::Floats { .. } = column {
                     found = true;
                     visit(column);
