@@ -215,8 +215,8 @@ impl SumLanes {
     /// As `KahanSum::add` in each lane, without branches, and without a look for infinity.
     #[inline]
     fn add(&mut self, values: [f64; LANES]) {
-        for lane in 0..LANES {
-            let (sum, value) = (self.sums[lane], values[lane]);
+        for (lane, value) in values.into_iter().enumerate() {
+            let sum = self.sums[lane];
             let total = sum + value;
             let is_larger = sum.abs() >= value.abs();
             let large = if is_larger { sum } else { value };
