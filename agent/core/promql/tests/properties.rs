@@ -40,6 +40,9 @@ fn seeds(count: u64) -> Vec<u64> {
 
 type Values = BTreeMap<Labels, Bits>;
 
+/// What a function gives for a window at a time.
+type Defined<'d> = &'d dyn Fn(&[(i64, f64)], i64) -> Option<f64>;
+
 /// A value that is equal only to the very same.
 #[derive(Clone, Debug, PartialEq)]
 enum Bits {
@@ -167,7 +170,7 @@ fn functions_of_ranges_agree_with_their_definitions() {
         }
         generate::append(&store, &Labels::from_pairs([("__name__", "m")]), &samples);
         let range_ms = 1000 * (1 + random.below(200));
-        let check = |text: &str, definition: &dyn Fn(&[(i64, f64)], i64) -> Option<f64>| {
+        let check = |text: &str, definition: Defined<'_>| {
             let got = range(&engine, &store, text).unwrap();
             for time_ms in times() {
                 let window = naive::window(&samples, time_ms, i64::try_from(range_ms).unwrap());

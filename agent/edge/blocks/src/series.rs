@@ -67,7 +67,7 @@ impl Series for BlockSeries {
     /// Of floats the last chunk has the newest; a histogram tells of the one before it, too.
     fn visit_newest(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
         let mut found = false;
-        if let Some(last) = self.chunks.last() {
+        if let Some(last) = self.chunks().last() {
             let mut buffers = BUFFERS.take();
             self.visit_chunk(last, &mut true, &mut buffers, false, &mut |column, _| {
                 if let Column::Floats { .. } = column {
