@@ -75,6 +75,7 @@ impl Exporter for Node {
             LINUX => &mut self.collectors.linux,
             _ => &mut self.collectors.portable,
         };
+        self.machine.forget();
         let mut seen = HashSet::new();
         for (name, collector) in collectors {
             let began = clock::monotonic_ns();

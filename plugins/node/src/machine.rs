@@ -3,9 +3,14 @@
 //! An agent in a container sees the machine's /proc, /sys and / somewhere else; the options
 //! `path.*` say where.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use narthex_plugin_sdk::ConfigError;
 
+use crate::failure::Failure;
 use crate::options::Options;
+use crate::text::read;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -13,6 +18,9 @@ pub(crate) struct Machine {
     sysfs: String,
     rootfs: String,
     udev_data: String,
+    /// What /proc/stat says in this collection: the kernel takes long to write it, and two
+    /// collectors read it.
+    stat: RefCell<Option<Rc<str>>>,
 }
 
 impl Machine {
@@ -32,7 +40,23 @@ impl Machine {
             sysfs: path("path.sysfs", "/sys")?,
             rootfs: path("path.rootfs", "/")?,
             udev_data: path("path.udev.data", "/run/udev/data")?,
+            stat: RefCell::default(),
         })
+    }
+
+    /// Begins a collection.
+    pub(crate) fn forget(&self) {
+        self.stat.take();
+    }
+
+    /// The text of /proc/stat.
+    pub(crate) fn stat(&self) -> Result<Rc<str>, Failure> {
+        if let Some(text) = &*self.stat.borrow() {
+            return Ok(text.clone());
+        }
+        let text: Rc<str> = read(&self.proc("stat"))?.into();
+        self.stat.replace(Some(text.clone()));
+        Ok(text)
     }
 
     /// A path below /proc, as `net/dev`.

@@ -11,7 +11,8 @@ use crate::failure::{At, Failure};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::text::{
-    attributes, number, numbered, numbered_entries, ranges, read, read_if_there, whole,
+    attributes, attributes_of, number, numbered, numbered_entries, ranges, read, read_if_there,
+    whole,
 };
 
 const SECONDS: Descriptor = counter(
@@ -73,6 +74,7 @@ pub(crate) struct Cpu {
     info: Option<Info>,
     /// The kernel's counters sometimes fall a little; ours never do.
     last: BTreeMap<String, Times>,
+    places: Places,
     /// Read once: it only changes with the kernel's command line.
     isolated: Option<Vec<u32>>,
 }
@@ -96,6 +98,7 @@ impl Cpu {
             guest: options.flag("collector.cpu.guest", true)?,
             info: (wanted || info.flags.is_some() || info.bugs.is_some()).then_some(info),
             last: BTreeMap::new(),
+            places: Places::default(),
             isolated: None,
         })
     }
@@ -106,16 +109,13 @@ impl Collector for Cpu {
         if let Some(info) = &self.info {
             info.give(&read(&machine.proc("cpuinfo"))?, metrics);
         }
-        let path = machine.proc("stat");
-        let times = parse_stat(&read(&path)?).at(&path)?;
+        let times = parse_stat(&machine.stat()?).at(&machine.proc("stat"))?;
         self.remember(times);
         self.give_times(metrics);
         let folder = machine.sys("devices/system/cpu");
         let cpus = numbered_entries(&folder, "cpu").unwrap_or_default();
-        let paths = attribute_paths(&folder, &cpus);
-        let values = attributes(&paths);
-        throttles(&values, metrics);
-        online(&cpus, &values, metrics);
+        self.places.give_throttles(&folder, &cpus, metrics);
+        online(&folder, &cpus, metrics);
         for cpu in self.isolated.get_or_insert_with(|| isolated(&folder)) {
             ISOLATED.add(metrics, ["cpu"], [&cpu.to_string()], 1.0);
         }
@@ -187,52 +187,100 @@ fn keep_rising(last: &Times, now: &Times) -> Times {
     kept
 }
 
-/// What is read of each CPU.
-const ATTRIBUTES: [&str; 5] = [
-    "topology/physical_package_id",
-    "topology/core_id",
-    "thermal_throttle/core_throttle_count",
-    "thermal_throttle/package_throttle_count",
-    "online",
-];
-
-fn attribute_paths(folder: &str, cpus: &[String]) -> Vec<String> {
-    cpus.iter()
-        .flat_map(|cpu| ATTRIBUTES.map(|file| format!("{folder}/cpu{cpu}/{file}")))
-        .collect()
+/// Where each CPU sits, which does not change for as long as there are the same CPUs.
+#[derive(Default)]
+struct Places {
+    cpus: Vec<String>,
+    /// One CPU for each core and each package that counts how often it was slowed down, whichever
+    /// comes first.
+    cores: Vec<Place>,
+    packages: Vec<Place>,
 }
 
-/// Counted once for each core and each package, whichever of its CPUs comes first.
-fn throttles(values: &[Option<String>], metrics: &mut Metrics) {
-    let (mut cores, mut packages) = (BTreeSet::new(), BTreeSet::new());
-    for of_cpu in values.chunks(ATTRIBUTES.len()) {
-        let [Some(package), Some(core), by_core, by_package, _] = of_cpu else {
-            continue;
-        };
-        if let Some(count) = whole(by_core)
-            && cores.insert((package, core))
-        {
-            CORE_THROTTLES.add(metrics, ["core", "package"], [core, package], count);
+struct Place {
+    cpu: String,
+    core: String,
+    package: String,
+}
+
+const CORE_COUNT: &str = "thermal_throttle/core_throttle_count";
+const PACKAGE_COUNT: &str = "thermal_throttle/package_throttle_count";
+
+impl Places {
+    fn give_throttles(&mut self, folder: &str, cpus: &[String], metrics: &mut Metrics) {
+        if self.cpus != cpus {
+            *self = Places::find(folder, cpus);
         }
-        if let Some(count) = whole(by_package)
-            && packages.insert(package)
-        {
-            PACKAGE_THROTTLES.add(metrics, ["package"], [package], count);
+        let paths = |places: &[Place], file: &str| -> Vec<String> {
+            places
+                .iter()
+                .map(|place| format!("{folder}/cpu{}/{file}", place.cpu))
+                .collect()
+        };
+        let mut all = paths(&self.cores, CORE_COUNT);
+        all.extend(paths(&self.packages, PACKAGE_COUNT));
+        let values = attributes(&all);
+        let (of_cores, of_packages) = values.split_at(self.cores.len().min(values.len()));
+        for (place, count) in self.cores.iter().zip(of_cores) {
+            if let Some(count) = whole(count) {
+                let values = [&*place.core, &*place.package];
+                CORE_THROTTLES.add(metrics, ["core", "package"], values, count);
+            }
+        }
+        for (place, count) in self.packages.iter().zip(of_packages) {
+            if let Some(count) = whole(count) {
+                PACKAGE_THROTTLES.add(metrics, ["package"], [&place.package], count);
+            }
+        }
+    }
+
+    fn find(folder: &str, cpus: &[String]) -> Places {
+        const FILES: [&str; 4] = [
+            "topology/physical_package_id",
+            "topology/core_id",
+            CORE_COUNT,
+            PACKAGE_COUNT,
+        ];
+        let (mut cores, mut packages) = (Vec::new(), Vec::new());
+        let (mut seen_cores, mut seen_packages) = (BTreeSet::new(), BTreeSet::new());
+        for cpu in cpus {
+            let values = attributes_of(&format!("{folder}/cpu{cpu}"), FILES);
+            let [Some(package), Some(core), by_core, by_package] = values else {
+                continue;
+            };
+            let place = || Place {
+                cpu: cpu.clone(),
+                core: core.clone(),
+                package: package.clone(),
+            };
+            if whole(&by_core).is_some() && seen_cores.insert((core.clone(), package.clone())) {
+                cores.push(place());
+            }
+            if whole(&by_package).is_some() && seen_packages.insert(package.clone()) {
+                packages.push(place());
+            }
+        }
+        Places {
+            cpus: cpus.to_vec(),
+            cores,
+            packages,
         }
     }
 }
 
 /// Only where the first CPU can be switched off; elsewhere nothing is said of any.
-fn online(cpus: &[String], values: &[Option<String>], metrics: &mut Metrics) {
-    let states = || values.chunks(ATTRIBUTES.len()).map(|of_cpu| of_cpu.last());
-    if states()
-        .next()
-        .is_none_or(|state| state.is_none_or(Option::is_none))
-    {
+fn online(folder: &str, cpus: &[String], metrics: &mut Metrics) {
+    let path = |cpu: &String| format!("{folder}/cpu{cpu}/online");
+    let Some((first, others)) = cpus.split_first() else {
         return;
-    }
-    for (cpu, state) in cpus.iter().zip(states()) {
-        if let Some(state) = state.and_then(whole) {
+    };
+    let [Some(state)] = attributes_of(&format!("{folder}/cpu{first}"), ["online"]) else {
+        return;
+    };
+    let paths: Vec<String> = others.iter().map(path).collect();
+    let states = [Some(state)].into_iter().chain(attributes(&paths));
+    for (cpu, state) in cpus.iter().zip(states) {
+        if let Some(state) = whole(&state) {
             ONLINE.add(metrics, ["cpu"], [cpu], state);
         }
     }

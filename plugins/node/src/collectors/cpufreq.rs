@@ -60,43 +60,46 @@ const FREQUENCIES: [(&str, Descriptor); 7] = [
         ),
     ),
 ];
+const GOVERNORS: &str = "scaling_available_governors";
 const GOVERNOR: Descriptor = gauge(
     "node_cpu_scaling_governor",
     "Current enabled CPU frequency governor.",
 );
-const FILES: usize = FREQUENCIES.len() + 2;
-
 pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
     let folder = machine.sys("devices/system/cpu");
     let offline_path = format!("{folder}/offline");
     let offline = ranges(&read(&offline_path)?).at(&offline_path)?;
     let mut cpus = numbered_entries(&folder, "cpu").at(&folder)?;
     cpus.retain(|cpu| !offline.iter().any(|off| off.to_string() == *cpu));
-    let files = || {
-        let frequencies = FREQUENCIES.iter().map(|(file, _)| *file);
-        frequencies.chain(["scaling_governor", "scaling_available_governors"])
-    };
-    let paths: Vec<String> = cpus
+    let path = |cpu: &str, file: &str| format!("{folder}/cpu{cpu}/cpufreq/{file}");
+    // Where frequencies are regulated, a governor does it: most virtual machines have none.
+    let governors: Vec<String> = cpus
         .iter()
-        .flat_map(|cpu| {
-            let folder = format!("{folder}/cpu{cpu}/cpufreq");
-            files().map(move |file| format!("{folder}/{file}"))
-        })
+        .map(|cpu| path(cpu, "scaling_governor"))
+        .collect();
+    let regulated = cpus.iter().zip(attributes(&governors));
+    let regulated: Vec<(&str, String)> = regulated
+        .filter_map(|(cpu, governor)| Some((cpu.as_str(), governor?)))
+        .collect();
+    let files = || FREQUENCIES.iter().map(|(file, _)| *file).chain([GOVERNORS]);
+    let paths: Vec<String> = regulated
+        .iter()
+        .flat_map(|(cpu, _)| files().map(|file| path(cpu, file)))
         .collect();
     let values = attributes(&paths);
-    for (cpu, values) in cpus.iter().zip(values.chunks(FILES)) {
-        give(cpu, values, metrics);
+    for ((cpu, governor), values) in regulated.iter().zip(values.chunks(FREQUENCIES.len() + 1)) {
+        give(cpu, governor, values, metrics);
     }
     Ok(())
 }
 
-fn give(cpu: &str, values: &[Option<String>], metrics: &mut Metrics) {
+fn give(cpu: &str, governor: &str, values: &[Option<String>], metrics: &mut Metrics) {
     for ((_, family), value) in FREQUENCIES.iter().zip(values) {
         if let Some(khz) = whole(value) {
             family.add(metrics, ["cpu"], [cpu], khz * 1000.0);
         }
     }
-    if let [.., Some(governor), Some(available)] = values {
+    if let [.., Some(available)] = values {
         let known: BTreeSet<&str> = available.split_ascii_whitespace().collect();
         for name in known {
             let active = f64::from(name == governor);

@@ -92,7 +92,7 @@ impl Stat {
 impl Collector for Stat {
     fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
         let path = machine.proc("stat");
-        for line in read(&path)?.lines() {
+        for line in machine.stat()?.lines() {
             let Some((key, rest)) = line.split_once(' ') else {
                 continue;
             };

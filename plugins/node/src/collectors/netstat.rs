@@ -1,6 +1,6 @@
 //! What the network's protocols count.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use narthex_plugin_sdk::{ConfigError, MetricType, Metrics};
 
@@ -15,12 +15,27 @@ const DEFAULT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(In
 
 pub(crate) struct NetStat {
     fields: Filter,
+    /// The kernel writes the same names each time, so it is decided once which of them are given.
+    known: HashMap<String, Vec<Column>>,
 }
+
+/// A field that is given.
+#[derive(Clone)]
+struct Column {
+    /// Its place in the line.
+    at: usize,
+    name: String,
+    help: String,
+}
+
+/// More lines of names than any kernel has.
+const REMEMBERED: usize = 1024;
 
 impl NetStat {
     pub(crate) fn new(options: &Options) -> Result<Self, ConfigError> {
         Ok(NetStat {
             fields: Filter::only(options, "collector.netstat.fields", DEFAULT_FIELDS)?,
+            known: HashMap::new(),
         })
     }
 }
@@ -28,120 +43,135 @@ impl NetStat {
 impl Collector for NetStat {
     fn collect(&mut self, machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
         let paths = ["net/netstat", "net/snmp", "net/snmp6"].map(|path| machine.proc(path));
-        let mut counts = Counts {
-            fields: &self.fields,
-            by_name: BTreeMap::new(),
-        };
         for (path, text) in paths.iter().zip(read_many(&paths)) {
             match text {
-                Ok(text) if path.ends_with('6') => counts.read_snmp6(&text).at(path)?,
-                Ok(text) => counts.read_pairs(&text).at(path)?,
+                Ok(text) if path.ends_with('6') => self.read_snmp6(&text, metrics).at(path)?,
+                Ok(text) => self.read_pairs(&text, metrics).at(path)?,
                 // A machine need not have the new protocol.
                 Err(error) if path.ends_with('6') && error.is_not_found() => {}
                 Err(error) => return Err(error).at(path),
             }
         }
-        for ((protocol, name), value) in counts.by_name {
-            metrics
-                .family(
-                    &format!("node_netstat_{protocol}_{name}"),
-                    &format!("Statistic {protocol}{name}."),
-                    MetricType::Unknown,
-                )
-                .set(value);
-        }
         Ok(())
     }
 }
 
-/// What is asked for, by protocol and name.
-struct Counts<'f> {
-    fields: &'f Filter,
-    by_name: BTreeMap<(String, String), f64>,
-}
-
-impl Counts<'_> {
+impl NetStat {
     /// Pairs of lines `Proto: names` and `Proto: values`.
-    fn read_pairs(&mut self, text: &str) -> Result<(), String> {
+    fn read_pairs(&mut self, text: &str, metrics: &mut Metrics) -> Result<(), String> {
         let mut lines = text.lines();
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-            let (Some((protocol, names)), Some((_, values))) =
+            let (Some((protocol, fields)), Some((_, values))) =
                 (names.split_once(':'), values.split_once(':'))
             else {
                 return Err(format!("expected a protocol, not {names:?}"));
             };
-            let names: Vec<&str> = names.split_ascii_whitespace().collect();
             let values: Vec<&str> = values.split_ascii_whitespace().collect();
-            if names.len() != values.len() {
+            let count = fields.split_ascii_whitespace().count();
+            if count != values.len() {
                 return Err(format!(
-                    "{} names and {} values of {protocol}",
-                    names.len(),
+                    "{count} names and {} values of {protocol}",
                     values.len()
                 ));
             }
-            for (name, value) in names.iter().zip(values) {
-                self.add(protocol, name, value)?;
+            for column in self.columns(names, protocol, fields) {
+                give(column, &values, metrics)?;
             }
         }
         Ok(())
     }
 
     /// Lines `Ip6InReceives 7`: the protocol ends with its 6.
-    fn read_snmp6(&mut self, text: &str) -> Result<(), String> {
+    fn read_snmp6(&mut self, text: &str, metrics: &mut Metrics) -> Result<(), String> {
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let (Some(name), Some(value)) = (words.next(), words.next()) else {
                 continue;
             };
             if let Some(six) = name.find('6') {
-                let (protocol, name) = name.split_at(six + 1);
-                self.add(protocol, name, value)?;
+                let (protocol, field) = name.split_at(six + 1);
+                for column in self.columns(name, protocol, field) {
+                    give(column, &[value], metrics)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, protocol: &str, name: &str, value: &str) -> Result<(), String> {
-        let whole = [protocol, "_", name].concat();
-        if self.fields.takes(&whole) {
-            let key = (protocol.to_owned(), name.to_owned());
-            self.by_name.insert(key, number(value)?);
+    /// Which of the fields are given, remembered by the text that names them.
+    fn columns(&mut self, key: &str, protocol: &str, fields: &str) -> &[Column] {
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
         }
-        Ok(())
+        if !self.known.contains_key(key) {
+            let fields = fields.split_ascii_whitespace().enumerate();
+            let taken =
+                fields.filter(|(_, field)| self.fields.takes(&format!("{protocol}_{field}")));
+            let columns = taken.map(|(at, field)| Column {
+                at,
+                name: format!("node_netstat_{protocol}_{field}"),
+                help: format!("Statistic {protocol}{field}."),
+            });
+            let columns = columns.collect();
+            self.known.insert(key.to_owned(), columns);
+        }
+        self.known.get(key).map_or(&[], Vec::as_slice)
     }
+}
+
+fn give(column: &Column, values: &[&str], metrics: &mut Metrics) -> Result<(), String> {
+    let value = values.get(column.at).copied().unwrap_or_default();
+    let value = number(value)?;
+    let family = metrics.family(&column.name, &column.help, MetricType::Unknown);
+    family.set(value);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use narthex_plugin_sdk::testing;
+
     use super::*;
 
-    fn read(read: impl Fn(&mut Counts<'_>) -> Result<(), String>) -> Result<String, String> {
-        let options = Options::new(crate::Config::default()).unwrap();
-        let mut counts = Counts {
-            fields: &Filter::only(&options, "fields", "").unwrap(),
-            by_name: BTreeMap::new(),
-        };
-        read(&mut counts)?;
-        let pairs = counts.by_name.iter();
-        let texts = pairs.map(|((protocol, name), value)| format!("{protocol} {name} {value}"));
-        Ok(texts.collect::<Vec<String>>().join(", "))
+    fn read(
+        read: impl Fn(&mut NetStat, &mut Metrics) -> Result<(), String>,
+    ) -> Result<Vec<String>, String> {
+        let config = r#"{"collector.netstat.fields": "^[^B]*$"}"#;
+        let config = narthex_plugin_sdk::config::parse(config).unwrap();
+        let mut netstat = NetStat::new(&Options::new(config).unwrap()).unwrap();
+        // Twice, as the names are remembered.
+        read(&mut netstat, &mut Metrics::new())?;
+        let mut metrics = Metrics::new();
+        read(&mut netstat, &mut metrics)?;
+        Ok(testing::lines(&metrics.finish().unwrap()))
     }
 
     #[test]
     fn reads_names_and_values() {
-        for (text, expected) in [
-            ("Tcp: A B\nTcp: 1 -1\n", Ok("Tcp A 1, Tcp B -1")),
-            ("Tcp: A B\nTcp: 1\n", Err("2 names and 1 values of Tcp")),
-            ("Tcp A\nTcp 1\n", Err("expected a protocol, not \"Tcp A\"")),
-            ("Tcp: A\nTcp: x\n", Err("expected a number, not \"x\"")),
-        ] {
-            let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(read(|counts| counts.read_pairs(text)), expected, "{text}");
-        }
-        let text = "Ip6InReceives  7\nUdpLite6InErrors 1\n";
+        let text = "Tcp: A B C\nTcp: 1 2 -1\nUdp: A\nUdp: 7\n";
         assert_eq!(
-            read(|counts| counts.read_snmp6(text)).unwrap(),
-            "Ip6 InReceives 7, UdpLite6 InErrors 1"
+            read(|netstat, metrics| netstat.read_pairs(text, metrics)).unwrap(),
+            [
+                "node_netstat_Tcp_A 1",
+                "node_netstat_Tcp_C -1",
+                "node_netstat_Udp_A 7"
+            ]
+        );
+        for (text, expected) in [
+            ("Tcp: A B\nTcp: 1\n", "2 names and 1 values of Tcp"),
+            ("Tcp A\nTcp 1\n", "expected a protocol, not \"Tcp A\""),
+            ("Tcp: A\nTcp: x\n", "expected a number, not \"x\""),
+        ] {
+            let error = read(|netstat, metrics| netstat.read_pairs(text, metrics)).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+        }
+        let text = "Ip6InReceives  7\nUdpLite6InErrors 1\nIp6B 2\nx 3\n";
+        assert_eq!(
+            read(|netstat, metrics| netstat.read_snmp6(text, metrics)).unwrap(),
+            [
+                "node_netstat_Ip6_InReceives 7",
+                "node_netstat_UdpLite6_InErrors 1"
+            ]
         );
     }
 }

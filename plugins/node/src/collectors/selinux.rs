@@ -21,7 +21,8 @@ const CURRENT: Descriptor = gauge(
 
 /// Never fails: what cannot be read is taken for switched off.
 pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Failure> {
-    let Some(mount) = mount_point(machine).filter(|_| has_policy(machine)) else {
+    let mount = has_policy(machine).then(|| mount_point(machine));
+    let Some(mount) = mount.flatten() else {
         ENABLED.set(metrics, 0.0);
         return Ok(());
     };
