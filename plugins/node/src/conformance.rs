@@ -500,3 +500,24 @@ fn only_what_is_chosen_runs() {
     let json = r#"{"no-collector.arp": true, "collector.zfs": false}"#;
     assert_eq!(names(json).len(), all - 2);
 }
+
+#[test]
+fn the_readme_knows_every_option_and_collector() {
+    let readme = include_str!("../README.md");
+    let options = Options::new(Config::default()).unwrap();
+    Machine::new(&options).unwrap();
+    Chosen::new(&options).unwrap();
+    for name in options.known() {
+        let collector = name
+            .strip_prefix("collector.")
+            .filter(|rest| !rest.contains('.'));
+        let short = ["-exclude", "bugs-include"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        let found = match collector {
+            Some("disable-defaults") | None => short || readme.contains(&format!("`{name}`")),
+            Some(collector) => readme.contains(collector),
+        };
+        assert!(found, "{name}");
+    }
+}

@@ -197,6 +197,11 @@ impl Options {
         Err(ConfigError::new(unknown, message))
     }
 
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> Vec<String> {
+        self.asked_for.borrow().iter().cloned().collect()
+    }
+
     fn get(&self, name: &str) -> Option<&Value> {
         self.asked_for.borrow_mut().insert(name.to_owned());
         self.given.get(name)
