@@ -517,7 +517,7 @@ fn regex_match(line: usize, pattern: &str) -> Result<TextMatch, ScriptError> {
 /// A quoted string, read as the literal of the language that it is.
 fn string(line: usize, text: &str) -> Result<String, ScriptError> {
     match syntax::parse(text, &ParserOptions::default()).map(|expr| expr.kind) {
-        Ok(syntax::ast::ExprKind::String(value)) => Ok(value),
+        Ok(syntax::ast::ExprKind::String(value)) => Ok(value.text().to_owned()),
         _ => Err(error(line, "a quoted string is expected")),
     }
 }

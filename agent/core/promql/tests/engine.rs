@@ -456,10 +456,16 @@ fn memory_is_bounded_by_samples() {
             }
             Err(error) => {
                 assert!(!fits, "{text} {max_samples}: {error}");
-                assert_eq!(
-                    error.to_string(),
-                    "query processing would load too many samples into memory in query execution"
-                );
+                let QueryError::TooManySamples { samples, limit } = error else {
+                    panic!("{text}: {error}");
+                };
+                assert_eq!(limit, max_samples);
+                assert!(samples > limit, "{text}: {samples}");
+                let text = error.to_string();
+                let upstream = "query processing would load too many samples into memory in query \
+                                execution";
+                assert!(text.starts_with(upstream), "{text}");
+                assert!(text.ends_with(&format!("the limit is {limit}")), "{text}");
             }
         }
     }
@@ -479,11 +485,9 @@ fn memory_is_bounded_by_samples() {
         "scalar(none)",
         "none or none",
     ] {
-        assert_eq!(
-            range(text, huge).unwrap_err(),
-            QueryError::TooManySamples,
-            "{text}"
-        );
+        let error = range(text, huge).unwrap_err();
+        let is_too_large = matches!(error, QueryError::TooManySamples { .. });
+        assert!(is_too_large, "{text}: {error}");
     }
 }
 
@@ -559,7 +563,7 @@ fn evaluate_deep_expressions() {
     ] {
         let shown = &text[..text.len().min(40)];
         match range(&text, MINUTE) {
-            Ok(_) | Err(QueryError::TooManySamples) => {}
+            Ok(_) | Err(QueryError::TooManySamples { .. }) => {}
             Err(error) => panic!("{shown}: {error}"),
         }
     }

@@ -139,18 +139,19 @@ impl Budget {
     }
 
     fn take_samples(&self, more: u64) -> Result<(), QueryError> {
+        let all = || self.held.load(Ordering::Relaxed).saturating_add(more);
         // A single request beyond the limit is never added, so the sum can't overflow.
         if more > self.max_samples {
-            return Err(QueryError::TooManySamples);
+            return Err(self.too_many(all()));
         }
         let bytes = more
             .checked_mul(SAMPLE_BYTES)
-            .ok_or(QueryError::TooManySamples)?;
+            .ok_or_else(|| self.too_many(all()))?;
         self.take_bytes(bytes)?;
         let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
         if held > self.max_samples {
             self.give_back_samples(more);
-            return Err(QueryError::TooManySamples);
+            return Err(self.too_many(held));
         }
         self.peak.fetch_max(held, Ordering::Relaxed);
         Ok(())
@@ -169,10 +170,16 @@ impl Budget {
 
     /// The error if nothing of that size could ever be held.
     pub(super) fn check_size(&self, samples: usize) -> Result<(), QueryError> {
-        if samples as u64 > self.max_samples {
-            return Err(QueryError::TooManySamples);
+        let samples = samples as u64;
+        if samples > self.max_samples {
+            return Err(self.too_many(samples));
         }
         Ok(())
+    }
+
+    fn too_many(&self, samples: u64) -> QueryError {
+        let limit = self.max_samples;
+        QueryError::TooManySamples { samples, limit }
     }
 
     pub(super) fn count_read(&self, samples: usize) {
@@ -260,15 +267,13 @@ mod tests {
     fn charges_are_given_back() {
         let budget = Budget::new(10);
         let first = budget.charge(6).unwrap();
-        assert_eq!(budget.charge(5).err(), Some(QueryError::TooManySamples));
+        let too_many = |samples| Some(budget.too_many(samples));
+        assert_eq!(budget.charge(5).err(), too_many(11));
         drop(first);
         let mut second = budget.charge(10).unwrap();
         second.resize(3).unwrap();
         let _third = budget.charge(7).unwrap();
         assert_eq!(budget.stats().peak_samples, 10);
-        assert_eq!(
-            budget.charge(usize::MAX).err(),
-            Some(QueryError::TooManySamples)
-        );
+        assert_eq!(budget.charge(usize::MAX).err(), too_many(u64::MAX));
     }
 }

@@ -17,8 +17,11 @@ pub enum QueryError {
     #[error("query was canceled in {EVALUATION}")]
     Canceled,
     /// Ask for less, or allow more samples.
-    #[error("query processing would load too many samples into memory in {EXECUTION}")]
-    TooManySamples,
+    #[error(
+        "query processing would load too many samples into memory in {EXECUTION}: {samples} at a \
+         time, but the limit is {limit}"
+    )]
+    TooManySamples { samples: u64, limit: u64 },
     /// The expression can't be evaluated on this data.
     #[error("{0}")]
     Execution(String),

@@ -13,13 +13,13 @@ pub(super) const SAMPLE_BYTES: u64 = 16;
 /// A selected series: its labels, where its chunks are.
 pub(super) const SERIES_BYTES: u64 = 256;
 
-/// Shared by all engines that shall share it.
+/// Shared by all engines that shall share it. Its limits may change while memory is held.
 #[derive(Debug)]
 pub struct QueryMemory {
-    query_bytes: u64,
-    total_bytes: u64,
+    query_bytes: AtomicU64,
+    total_bytes: AtomicU64,
     /// Not more than `total_bytes`.
-    for_queries_bytes: u64,
+    for_queries_bytes: AtomicU64,
     held_by_queries: AtomicU64,
     held: AtomicU64,
 }
@@ -36,13 +36,24 @@ impl QueryMemory {
     /// `query_bytes`: for one query or rule; `total_bytes`: for all of them; `rules_bytes`: the part
     /// of the latter that is kept for rules.
     pub fn new(query_bytes: u64, total_bytes: u64, rules_bytes: u64) -> Self {
-        QueryMemory {
-            query_bytes,
-            total_bytes,
-            for_queries_bytes: total_bytes.saturating_sub(rules_bytes),
+        let memory = QueryMemory {
+            query_bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            for_queries_bytes: AtomicU64::new(0),
             held_by_queries: AtomicU64::new(0),
             held: AtomicU64::new(0),
-        }
+        };
+        memory.set_limits(query_bytes, total_bytes, rules_bytes);
+        memory
+    }
+
+    /// As for [`QueryMemory::new`]. What is held by then stays held, also where that is more.
+    pub fn set_limits(&self, query_bytes: u64, total_bytes: u64, rules_bytes: u64) {
+        let for_queries_bytes = total_bytes.saturating_sub(rules_bytes);
+        self.query_bytes.store(query_bytes, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.for_queries_bytes
+            .store(for_queries_bytes, Ordering::Relaxed);
     }
 
     pub fn unlimited() -> Self {
@@ -61,22 +72,24 @@ impl QueryMemory {
         own: &AtomicU64,
         bytes: u64,
     ) -> Result<(), QueryError> {
-        take(own, bytes, self.query_bytes)
-            .map_err(|held| refused("the query would hold", held, "one query", self.query_bytes))?;
+        let limit = self.query_bytes.load(Ordering::Relaxed);
+        take(own, bytes, limit)
+            .map_err(|held| refused("the query would hold", held, "one query", limit))?;
         let all = |held, limit| refused("all queries would hold", held, "all of them", limit);
         if holder == Holder::Query {
-            let limit = self.for_queries_bytes;
+            let limit = self.for_queries_bytes.load(Ordering::Relaxed);
             take(&self.held_by_queries, bytes, limit).map_err(|held| {
                 give_back(own, bytes);
                 all(held, limit)
             })?;
         }
-        take(&self.held, bytes, self.total_bytes).map_err(|held| {
+        let limit = self.total_bytes.load(Ordering::Relaxed);
+        take(&self.held, bytes, limit).map_err(|held| {
             give_back(own, bytes);
             if holder == Holder::Query {
                 give_back(&self.held_by_queries, bytes);
             }
-            all(held, self.total_bytes)
+            all(held, limit)
         })
     }
 
@@ -134,6 +147,24 @@ mod tests {
         assert!(take(Holder::Query, &other, 10).is_ok());
         memory.give_back(Holder::Query, &query, 60);
         memory.give_back(Holder::Query, &other, 10);
+        assert_eq!(memory.held_bytes(), 0);
+    }
+
+    #[test]
+    fn new_limits_know_of_what_is_held() {
+        let memory = QueryMemory::new(80, 100, 30);
+        let (first, second) = Default::default();
+        let take = |own: &AtomicU64, bytes| memory.take(Holder::Query, own, bytes);
+        assert!(take(&first, 60).is_ok());
+        memory.set_limits(50, 60, 10);
+        // The first may hold on to what it has, and nobody gets more.
+        assert!(take(&first, 1).is_err());
+        assert!(take(&second, 1).is_err());
+        memory.give_back(Holder::Query, &first, 60);
+        assert!(take(&second, 50).is_ok());
+        memory.set_limits(80, 100, 30);
+        assert!(take(&second, 20).is_ok());
+        memory.give_back(Holder::Query, &second, 70);
         assert_eq!(memory.held_bytes(), 0);
     }
 }

@@ -9,6 +9,8 @@ use narthex_model::{Labels, Matcher, SampleValue};
 
 use crate::syntax::functions::Function;
 
+pub use super::string_literal::StringLiteral;
+
 /// Bytes of the query text, end exclusive. Line and column are worked out when shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
@@ -35,13 +37,9 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 pub enum ExprKind {
     Number(NumberLiteral),
-    /// Bytes that are no UTF-8, which only escapes can give, have become U+FFFD.
-    String(String),
+    String(StringLiteral),
     Paren(Box<Expr>),
-    Unary {
-        op: UnaryOp,
-        expr: Box<Expr>,
-    },
+    Unary { op: UnaryOp, expr: Box<Expr> },
     Binary(Box<BinaryExpr>),
     Aggregate(Box<AggregateExpr>),
     Call(Call),

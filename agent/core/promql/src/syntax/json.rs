@@ -28,7 +28,8 @@ fn write_expr(out: &mut String, expr: &Expr) -> fmt::Result {
             write!(out, r#"{{"type":"numberLiteral","val":"{value}"}}"#)
         }
         ExprKind::String(value) => {
-            write!(out, r#"{{"type":"stringLiteral","val":{}}}"#, Text(value))
+            let text = Text(value.text());
+            write!(out, r#"{{"type":"stringLiteral","val":{text}}}"#)
         }
         ExprKind::Paren(inner) => {
             out.push_str(r#"{"expr":"#);

@@ -21,6 +21,7 @@ mod parser;
 mod pretty;
 mod print;
 mod series;
+mod string_literal;
 mod suggest;
 #[cfg(test)]
 mod tests;

@@ -595,7 +595,7 @@ impl<'a> Parser<'a> {
 
     fn grouping_label(&mut self) -> Result<Arc<str>> {
         if let TokenKind::String(name) = self.kind() {
-            let name: Arc<str> = name.as_str().into();
+            let name: Arc<str> = name.text().into();
             let span = self.advance();
             if name.is_empty() {
                 let message = "invalid label name for grouping: \"\"";
@@ -661,7 +661,7 @@ impl<'a> Parser<'a> {
     fn matcher(&mut self) -> Result<Matcher> {
         let context = "label matching";
         let quoted = match self.kind() {
-            TokenKind::String(name) => Some(name.clone()),
+            TokenKind::String(name) => Some(name.text().to_owned()),
             TokenKind::Identifier => None,
             _ => return Err(self.unexpected(context, r#"identifier or "}""#).into()),
         };
@@ -675,7 +675,7 @@ impl<'a> Parser<'a> {
         let TokenKind::String(value) = self.kind() else {
             return Err(self.unexpected(context, "string").into());
         };
-        let value = value.clone();
+        let value = value.text().to_owned();
         let span = start.to(self.advance());
         let name = quoted.unwrap_or_else(|| text.to_owned());
         Matcher::new(name, op, value).map_err(|e| {
@@ -720,7 +720,7 @@ impl<'a> Parser<'a> {
     fn label_pair(&mut self) -> Result<(Arc<str>, Arc<str>)> {
         let context = "label set";
         let quoted = match self.kind() {
-            TokenKind::String(name) => Some(name.clone()),
+            TokenKind::String(name) => Some(name.text().to_owned()),
             TokenKind::Identifier => None,
             _ => return Err(self.unexpected(context, r#"identifier or "}""#).into()),
         };
@@ -734,7 +734,7 @@ impl<'a> Parser<'a> {
         let TokenKind::String(value) = self.kind() else {
             return Err(self.unexpected(context, "string").into());
         };
-        let value = value.as_str().into();
+        let value = value.text().into();
         self.advance();
         let name = quoted.map_or_else(|| text.into(), Into::into);
         Ok((name, value))

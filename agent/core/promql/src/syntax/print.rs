@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::sync::Arc;
 
 use narthex_model::duration::format_ms;
-use narthex_model::labels::{quoted, write_label_name};
+use narthex_model::labels::write_label_name;
 use narthex_model::number::{format_general, format_plain};
 use narthex_model::{METRIC_NAME, MatchOp, Matcher};
 
@@ -14,6 +14,7 @@ use super::ast::{
     ExprKind, MatrixSelector, NumberLiteral, Subquery, TimeModifiers, UnaryOp, ValueType,
     VectorMatching, VectorSelector,
 };
+use super::string_literal::readable;
 
 impl fmt::Debug for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -25,7 +26,7 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Number(number) => number.fmt(f),
-            ExprKind::String(value) => f.write_str(&readable(quoted(value))),
+            ExprKind::String(value) => write!(f, "{value}"),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
             ExprKind::Unary { op, expr } => write!(f, "{op}{expr}"),
             ExprKind::Binary(_) => write_chain(f, self),
@@ -286,15 +287,6 @@ fn write_selector(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Resu
     }
     matchers.sort_unstable();
     write!(f, "{{{}}}", readable(matchers.join(",")))
-}
-
-/// U+FFFD came from an escape and can't be read in any other form.
-fn readable(quoted: String) -> String {
-    if quoted.contains(char::REPLACEMENT_CHARACTER) {
-        quoted.replace(char::REPLACEMENT_CHARACTER, "\\xff")
-    } else {
-        quoted
-    }
 }
 
 fn write_extension(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Result {

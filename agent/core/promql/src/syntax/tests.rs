@@ -155,7 +155,8 @@ fn good_expressions_and_how_they_are_printed() {
         (" foo [ 5m ] ", "foo[5m]"),
         ("foo[5m : 1m]", "foo[5m:1m]"),
         (r#""\xff""#, r#""\xff""#),
-        (r#"{a="b\xc5"}"#, r#"{a="b\xff"}"#),
+        (r#""a\xc5z\ufffd""#, r#""a\xc5z\ufffd""#),
+        (r#"{a="b\xc5"}"#, r#"{a="b\ufffd"}"#),
         ("foo offset (5m) + bar", "foo offset (5m) + bar"),
     ] {
         assert_eq!(printed(text), expected, "{text}");

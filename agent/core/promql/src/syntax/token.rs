@@ -2,7 +2,7 @@
 
 use narthex_model::labels::quoted;
 
-use super::ast::{AggregateOp, BinaryOp, Span};
+use super::ast::{AggregateOp, BinaryOp, Span, StringLiteral};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
@@ -35,7 +35,7 @@ pub(crate) enum TokenKind {
     /// An identifier with a colon in it.
     MetricIdentifier,
     /// What stands between the quotes, escapes resolved.
-    String(String),
+    String(StringLiteral),
     Number,
     Duration,
     Aggregator(AggregateOp),

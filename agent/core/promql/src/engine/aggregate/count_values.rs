@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use narthex_model::Labels;
-use narthex_model::labels::quoted;
 use narthex_model::number::format_plain;
 
 use super::Grouping;
@@ -14,22 +13,21 @@ use crate::engine::functions::labels::is_valid_name;
 use crate::engine::operator::{Ready, SeriesInfo, Vector};
 use crate::engine::query::Query;
 use crate::engine::steps::Steps;
+use crate::syntax::ast::StringLiteral;
 
 /// The values decide the labels, so all input is read before anything is known.
 pub(in crate::engine) fn count_values<'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    label: &str,
+    label: &StringLiteral,
     grouping: &Grouping<'_>,
     mut input: Vector<'q>,
 ) -> Result<Vector<'q>, QueryError> {
     if !is_valid_name(label) {
-        return Err(QueryError::execution(format!(
-            "invalid label name {}",
-            quoted(label)
-        )));
+        let message = format!("invalid label name {label}");
+        return Err(QueryError::execution(message));
     }
-    let label: Arc<str> = label.into();
+    let label: Arc<str> = label.text().into();
     let mut with_label = grouping.labels.to_vec();
     if !grouping.without {
         with_label.push(label.clone());

@@ -771,7 +771,10 @@ impl OneSide {
         several: bool,
         mut report: impl FnMut(Duplicate),
     ) -> Result<(), QueryError> {
-        let id = u32::try_from(member).map_err(|_| QueryError::TooManySamples)?;
+        let id = u32::try_from(member).map_err(|_| QueryError::TooManySamples {
+            samples: member as u64,
+            limit: u64::from(u32::MAX),
+        })?;
         let Some(known) = &mut self.column else {
             self.first_member = member;
             if several {

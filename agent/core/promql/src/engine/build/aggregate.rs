@@ -1,6 +1,6 @@
 //! Aggregations, by their operators. The parameter stands before the series.
 
-use super::{Part, Result, text};
+use super::{Part, Result, literal};
 use crate::engine::aggregate::Grouping;
 use crate::engine::aggregate::count_values::count_values;
 use crate::engine::aggregate::fold::{Fold, fold};
@@ -75,7 +75,7 @@ impl<'q> Part<'q, '_> {
     }
 
     fn count_values(&mut self, aggregate: &AggregateExpr) -> Result<Vector<'q>> {
-        let label = aggregate.param.as_ref().and_then(text);
+        let label = aggregate.param.as_ref().and_then(literal);
         let label = label.ok_or_else(|| self.wrong_type())?;
         // The label is no input that has become anything.
         self.inputs.next();

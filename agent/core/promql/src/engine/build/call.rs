@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Built, Part, Result, text};
+use super::{Built, Part, Result, literal, text};
 use crate::engine::binary::scalar::without_names;
 use crate::engine::column::{Bitmap, Column};
 use crate::engine::error::QueryError;
@@ -17,7 +17,7 @@ use crate::engine::range::range_call;
 use crate::engine::range::table::{Arguments, window_function};
 use crate::engine::scalar::Scalar;
 use crate::engine::selector::Give;
-use crate::syntax::ast::{Call, Expr, ValueType};
+use crate::syntax::ast::{Call, Expr, StringLiteral, ValueType};
 
 impl<'q> Part<'q, '_> {
     pub(super) fn call(self, call: &'q Call) -> Result<Built<'q>> {
@@ -260,7 +260,7 @@ impl<'q> Part<'q, '_> {
 
     fn label_call(mut self, call: &'q Call) -> Result<Vector<'q>> {
         let input = self.vector()?;
-        let texts: Vec<&str> = call.args.iter().skip(1).filter_map(text).collect();
+        let texts: Vec<&StringLiteral> = call.args.iter().skip(1).filter_map(literal).collect();
         match (call.function.name, &texts[..]) {
             ("label_replace", [destination, replacement, source, pattern]) => {
                 labels::label_replace(input, destination, replacement, source, pattern)

@@ -17,7 +17,7 @@ use crate::engine::scalar::Scalar;
 use crate::engine::selector::{Give, instant_selector};
 use crate::engine::smoothed::smoothed_selector;
 use crate::engine::steps::Shift;
-use crate::syntax::ast::{Expr, ExprKind, VectorSelector};
+use crate::syntax::ast::{Expr, ExprKind, StringLiteral, VectorSelector};
 
 impl<'q> Part<'q, '_> {
     pub(super) fn build(mut self) -> Result<Built<'q>> {
@@ -104,10 +104,14 @@ fn negate(column: &mut Column) -> Result<()> {
     Ok(())
 }
 
-/// The value of a string literal.
-pub(in crate::engine) fn text(expr: &Expr) -> Option<&str> {
+pub(in crate::engine) fn literal(expr: &Expr) -> Option<&StringLiteral> {
     match &expr.without_parens().kind {
-        ExprKind::String(text) => Some(text),
+        ExprKind::String(literal) => Some(literal),
         _ => None,
     }
+}
+
+/// The value of a string literal.
+pub(in crate::engine) fn text(expr: &Expr) -> Option<&str> {
+    literal(expr).map(StringLiteral::text)
 }

@@ -25,6 +25,7 @@ mod binary;
 mod call;
 mod leaf;
 
+use leaf::literal;
 pub(super) use leaf::text;
 
 type Result<T> = std::result::Result<T, QueryError>;

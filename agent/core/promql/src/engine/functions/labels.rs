@@ -6,20 +6,22 @@ use narthex_model::{METRIC_NAME, Regexp};
 use crate::engine::error::QueryError;
 use crate::engine::merge::{Collision, merge_same_labels};
 use crate::engine::operator::{Relabeled, SeriesInfo, Vector};
+use crate::syntax::ast::StringLiteral;
 
 pub(in crate::engine) fn label_replace<'q>(
     input: Vector<'q>,
-    destination: &str,
-    replacement: &str,
-    source: &str,
-    pattern: &str,
+    destination: &StringLiteral,
+    replacement: &StringLiteral,
+    source: &StringLiteral,
+    pattern: &StringLiteral,
 ) -> Result<Vector<'q>, QueryError> {
+    let (pattern, source, replacement) = (pattern.text(), source.text(), replacement.text());
     let regexp = Regexp::anchored(pattern).map_err(|_| {
         QueryError::execution(format!(
             "invalid regular expression in label_replace(): {pattern}"
         ))
     })?;
-    check("destination", destination, "label_replace")?;
+    let destination = name("destination", destination, "label_replace")?;
     Ok(relabel(input, |info| {
         let value = regexp.expand(info.labels.value_or_empty(source), replacement)?;
         Some(with_label(info, destination, &value))
@@ -28,14 +30,16 @@ pub(in crate::engine) fn label_replace<'q>(
 
 pub(in crate::engine) fn label_join<'q>(
     input: Vector<'q>,
-    destination: &str,
-    separator: &str,
-    sources: &[&str],
+    destination: &StringLiteral,
+    separator: &StringLiteral,
+    sources: &[&StringLiteral],
 ) -> Result<Vector<'q>, QueryError> {
-    for source in sources {
-        check("source", source, "label_join")?;
-    }
-    check("destination", destination, "label_join")?;
+    let sources = sources.iter();
+    let sources: Vec<&str> = sources
+        .map(|source| name("source", source, "label_join"))
+        .collect::<Result<_, _>>()?;
+    let destination = name("destination", destination, "label_join")?;
+    let separator = separator.text();
     Ok(relabel(input, |info| {
         let values: Vec<&str> = sources
             .iter()
@@ -45,15 +49,15 @@ pub(in crate::engine) fn label_join<'q>(
     }))
 }
 
-/// The parser puts U+FFFD where a literal's bytes are no UTF-8.
-pub(in crate::engine) fn is_valid_name(name: &str) -> bool {
-    is_valid_label_name_utf8(name) && !name.contains(char::REPLACEMENT_CHARACTER)
+pub(in crate::engine) fn is_valid_name(name: &StringLiteral) -> bool {
+    name.is_utf8() && is_valid_label_name_utf8(name.text())
 }
 
-fn check(which: &str, name: &str, function: &str) -> Result<(), QueryError> {
+fn name<'n>(which: &str, name: &'n StringLiteral, function: &str) -> Result<&'n str, QueryError> {
     if is_valid_name(name) {
-        return Ok(());
+        return Ok(name.text());
     }
+    let name = name.text();
     Err(QueryError::execution(format!(
         "invalid {which} label name in {function}(): {name}"
     )))

@@ -26,7 +26,9 @@ use super::query::QueryTimes;
 use super::selector::Give;
 use super::statistics::Use;
 use super::steps::{Shift, Steps};
-use crate::syntax::ast::{AggregateExpr, BinaryExpr, Call, Expr, Span, ValueType, VectorSelector};
+use crate::syntax::ast::{
+    AggregateExpr, BinaryExpr, Call, Expr, Span, StringLiteral, ValueType, VectorSelector,
+};
 
 mod constants;
 mod invariant;
@@ -75,7 +77,7 @@ pub(super) struct Node<'e> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation<'e> {
     Number(f64),
-    Text(&'e str),
+    Text(&'e StringLiteral),
     Plus,
     Negate,
     /// Its inputs are the sides.

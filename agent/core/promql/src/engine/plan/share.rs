@@ -16,7 +16,7 @@ use crate::engine::selector::Give;
 use crate::engine::statistics::Use;
 use crate::engine::steps::{Shift, Steps};
 use crate::syntax::ast::{
-    AggregateOp, BinaryExpr, BinaryOp, Cardinality, ValueType, VectorSelector,
+    AggregateOp, BinaryExpr, BinaryOp, Cardinality, StringLiteral, ValueType, VectorSelector,
 };
 
 /// Lets the first of several nodes that are the same stand for all of them.
@@ -103,7 +103,7 @@ struct Key<'e> {
 #[derive(PartialEq, Eq, Hash)]
 enum What<'e> {
     Number(u64),
-    Text(&'e str),
+    Text(&'e StringLiteral),
     Plus,
     Negate,
     Binary(BinaryOp, bool, Option<Matching<'e>>),

@@ -57,7 +57,7 @@ impl Display for Operation<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Operation::Number(value) => f.write_str(&format_plain(*value)),
-            Operation::Text(text) => write!(f, "{text:?}"),
+            Operation::Text(text) => write!(f, "{text}"),
             Operation::Plus => f.write_str("+"),
             Operation::Negate => f.write_str("negate"),
             Operation::Binary(binary) => f.write_str(&operator_in_words(binary)),
