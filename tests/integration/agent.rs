@@ -168,6 +168,35 @@ impl Agent {
         post_text(&self.url(path), body).unwrap()
     }
 
+    /// Posts a form; gives the code and the answer.
+    pub(crate) fn ask(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let pairs = form.iter().map(|(name, value)| (*name, *value));
+        let response = client().post(&self.url(path)).send_form(pairs).unwrap();
+        let (status, text) = answer(response).unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}"));
+        (status, json)
+    }
+
+    /// The most memory that it has had.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        let id = self.process.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().split_whitespace().next().unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
+    /// The value of a metric of its own that has no labels, or the sum over its labels.
+    pub(crate) fn own_metric(&self, name: &str) -> f64 {
+        let (_, text) = self.text("/metrics");
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let is_name = rest.starts_with(['{', ' ']);
+            is_name.then(|| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        });
+        values.sum()
+    }
+
     /// The result list of an instant query.
     pub(crate) fn query(&self, expr: &str) -> Vec<Value> {
         let answer = self.get(&format!("/api/v1/query?query={}", encode(expr)));
@@ -260,7 +289,7 @@ fn post_text(url: &str, body: &str) -> Result<(u16, String), ureq::Error> {
 fn client() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(30)))
+        .timeout_global(Some(PATIENCE))
         .build();
     config.into()
 }

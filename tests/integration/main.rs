@@ -13,6 +13,8 @@ mod server;
 mod alerts;
 mod bad_input;
 mod plugins;
+mod queries;
+mod query_tools;
 mod recovery;
 mod reload;
 mod scraping;

@@ -412,7 +412,7 @@ async fn make_parts(
         registry,
     )?;
     ruler.tell_queries(queries.clone());
-    let lending = Lending::of_machine();
+    let lending = Lending::new(&loaded.query);
     let parts = Parts {
         store,
         scrape,
@@ -498,5 +498,7 @@ fn web_options(flags: &Flags) -> narthex_web::Options {
         query_timeout: Duration::from_millis(flags.query_timeout_ms),
         query_concurrency: flags.query_concurrency,
         answer_concurrency: CONCURRENT_ANSWERS,
+        per_step_stats: flags.has_feature("promql-per-step-stats"),
+        cross_origin: flags.allowed_origins().cloned(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
-use narthex_model::duration;
+use narthex_model::{Regexp, duration};
 use narthex_scrape::Features;
 use narthex_tsdb::StartTimes;
 
@@ -107,6 +107,10 @@ pub(crate) struct Flags {
     #[arg(long = "no-web.enable-admin-api", hide = true)]
     no_enable_admin_api: bool,
 
+    /// The origins whose pages may read the API, as a regular expression that matches all of one.
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ALL_ORIGINS, value_parser = regexp, hide_short_help = true)]
+    pub(crate) cross_origin: Regexp,
+
     /// How far an instant query looks back for a sample.
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = duration_ms)]
     pub(crate) query_lookback_ms: u64,
@@ -132,7 +136,7 @@ pub(crate) struct Flags {
     pub(crate) query_samples: u64,
 
     /// Features to switch on, separated by commas; may be given several times. Known here:
-    /// promql-experimental-functions, promql-delayed-name-removal,
+    /// promql-experimental-functions, promql-delayed-name-removal, promql-per-step-stats,
     /// promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
     /// created-timestamp-zero-ingestion, st-storage, type-and-unit-labels, extra-scrape-metrics.
     #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
@@ -162,8 +166,6 @@ struct IgnoredFlags {
     max_connections: Option<String>,
     #[arg(long = "web.read-timeout", hide = true)]
     read_timeout: Option<String>,
-    #[arg(long = "web.cors.origin", hide = true)]
-    cors_origin: Option<String>,
     #[arg(long = "web.user-assets", hide = true)]
     user_assets: Option<String>,
     #[arg(long = "storage.remote.flush-deadline", hide = true)]
@@ -200,7 +202,6 @@ impl Cli {
             ("web.page-title", ignored.page_title.is_some()),
             ("web.max-connections", ignored.max_connections.is_some()),
             ("web.read-timeout", ignored.read_timeout.is_some()),
-            ("web.cors.origin", ignored.cors_origin.is_some()),
             ("web.user-assets", ignored.user_assets.is_some()),
             (
                 "storage.remote.flush-deadline",
@@ -235,11 +236,12 @@ impl Cli {
     }
 }
 
-const KNOWN_FEATURES: [&str; 9] = [
+const KNOWN_FEATURES: [&str; 10] = [
     "created-timestamp-zero-ingestion",
     "st-storage",
     "promql-experimental-functions",
     "promql-delayed-name-removal",
+    "promql-per-step-stats",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
     "use-start-timestamps",
@@ -247,7 +249,15 @@ const KNOWN_FEATURES: [&str; 9] = [
     "extra-scrape-metrics",
 ];
 
+const ALL_ORIGINS: &str = ".*";
+
 impl Flags {
+    /// None: all of them.
+    pub(crate) fn allowed_origins(&self) -> Option<&Regexp> {
+        let only_some = self.cross_origin.as_str() != ALL_ORIGINS;
+        only_some.then_some(&self.cross_origin)
+    }
+
     pub(crate) fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|feature| feature == name)
     }
@@ -319,6 +329,7 @@ impl Flags {
                 "web.external-url",
                 self.external_url.clone().unwrap_or_default(),
             ),
+            ("web.cors.origin", self.cross_origin.as_str().to_owned()),
             ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
             ("web.enable-admin-api", self.enable_admin_api.to_string()),
             (
@@ -336,6 +347,10 @@ impl Flags {
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
     }
+}
+
+fn regexp(text: &str) -> Result<Regexp, String> {
+    Regexp::anchored(text).map_err(|e| e.to_string())
 }
 
 fn duration_ms(text: &str) -> Result<u64, String> {

@@ -47,6 +47,7 @@ impl Source {
                 external_url: external_url.to_owned(),
                 self_address: self_address.to_owned(),
                 instance: machine::hostname(),
+                memory_bytes: machine::memory_bytes(),
                 parser: parser_options(flags),
                 ..Overrides::default()
             },
@@ -274,6 +275,7 @@ pub(crate) async fn apply(
     parts.scrape.apply_config(config.scrape.clone())?;
     parts.notify.apply(notify_config(loaded))?;
     apply_storage(flags, config, &parts.store);
+    parts.lending.set_budget(&loaded.query);
     parts
         .state
         .set_engine(engine(flags, config, &parts.lending));

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use narthex_model::{CancelReason, CancelToken, Histogram, Labels, STALE_NAN, SampleValue};
 use narthex_promql::syntax::{ParserOptions, parse};
 use narthex_promql::{
-    Engine, EngineOptions, QueryContext, QueryError, QueryOutput, QueryValue, RangeParams,
+    Engine, EngineOptions, QueryContext, QueryError, QueryMemory, QueryOutput, QueryValue,
+    RangeParams,
 };
 use narthex_storage::memory::MemoryStore;
 use narthex_storage::{Appendable, LabelQuery, Queryable, SelectQuery, Series, StorageError};
@@ -492,6 +493,42 @@ fn memory_is_bounded_by_samples() {
 }
 
 #[test]
+fn labels_that_double_again_and_again_are_refused() {
+    let memory = Arc::new(QueryMemory::new(1 << 22, 1 << 22, 0));
+    let engine = Engine::default().with_memory(memory.clone());
+    for (before, after) in [
+        ("label_join(", r#", "a", "", "a", "a")"#),
+        ("label_replace(", r#", "a", "$1$1", "a", "(.+)")"#),
+    ] {
+        let times = |depth: usize| {
+            let first = r#"label_replace(up, "a", "0123456789", "", "")"#;
+            format!("{}{first}{}", before.repeat(depth), after.repeat(depth))
+        };
+        let fits = instant_with(&engine, &times(10), 600_000).unwrap();
+        assert!(show(&fits.value).contains("012345678901234567890"));
+        let error = instant_with(&engine, &times(40), 600_000).unwrap_err();
+        assert!(error.to_string().contains("limit"), "{error}");
+        assert_eq!(memory.held_bytes(), 0);
+    }
+    let value = "x".repeat(60_000);
+    let huge = format!(
+        r#"label_replace(up, "a", "{}", "a", "(.*)")"#,
+        "$1".repeat(20_000)
+    );
+    let huge = huge.replace(
+        "up",
+        &format!(r#"label_replace(up, "a", "{value}", "", "")"#),
+    );
+    let error = instant_with(&engine, &huge, 600_000)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("label_replace() would give a label value of"),
+        "{error}"
+    );
+}
+
+#[test]
 fn statistics_count_what_was_read_and_looked_at() {
     let stats = |text| range(text, MINUTE).unwrap().stats;
     let up = stats("up");
@@ -507,6 +544,51 @@ fn statistics_count_what_was_read_and_looked_at() {
         (nothing.samples_read, nothing.total_queryable_samples),
         (0, 0)
     );
+}
+
+/// As Prometheus counts: what is evaluated once for several parts or steps counts for each.
+#[test]
+fn samples_are_counted_for_each_step() {
+    for (text, expected) in [
+        ("up", &[2, 2, 2][..]),
+        ("up + up", &[4, 4, 4]),
+        ("up @ 30", &[2, 2, 2]),
+        ("sum(up @ 30) + sum(up)", &[4, 4, 4]),
+        ("count_over_time(up[1m])", &[2, 4, 4]),
+        ("count_over_time(up[1m] @ 30)", &[4, 4, 4]),
+        (
+            "count_over_time(up[1m]) / count_over_time(up[1m])",
+            &[4, 8, 8],
+        ),
+        // What a subquery evaluates does not count, but what its windows hold.
+        ("sum_over_time(up[1m:30s])", &[2, 4, 4]),
+        (
+            "sum_over_time(max_over_time(up[1m:30s])[1m:30s])",
+            &[2, 4, 4],
+        ),
+        ("sum_over_time((up + up)[1m:30s] @ 60)", &[4, 4, 4]),
+        ("1", &[0, 0, 0]),
+    ] {
+        let context = QueryContext {
+            counts_steps: true,
+            ..context(text)
+        };
+        let expr = parse(text, &ParserOptions::everything()).unwrap();
+        let output = Engine::default().range(&store(), &expr, MINUTE, &context);
+        let output = output.unwrap();
+        let total: u64 = expected.iter().sum();
+        assert_eq!(output.stats.total_queryable_samples, total, "{text}");
+        assert_eq!(
+            output.queryable_per_step.as_deref(),
+            Some(expected),
+            "{text}"
+        );
+    }
+    for (text, expected) in [("up", 2), ("up[1m]", 4), ("up[1m:30s]", 4)] {
+        let output = instant(text, 60_000).unwrap();
+        assert_eq!(output.stats.total_queryable_samples, expected, "{text}");
+        assert_eq!(output.queryable_per_step, None);
+    }
 }
 
 #[test]
@@ -528,10 +610,11 @@ fn the_lookback_can_be_set_for_one_query() {
     assert_eq!(at(Some(30_001)), "{} 2.0 @600000");
 }
 
-/// Whatever the parser lets through is evaluated with a quarter of the stack that threads have.
+/// Whatever the parser lets through is read and evaluated with half of the stack that threads have, even
+/// where nothing is optimised.
 #[test]
 fn deep_expressions_do_not_exhaust_the_stack() {
-    let small = std::thread::Builder::new().stack_size(512 << 10);
+    let small = std::thread::Builder::new().stack_size(1 << 20);
     let evaluated = small.spawn(evaluate_deep_expressions).unwrap();
     evaluated.join().unwrap();
 }

@@ -65,8 +65,8 @@ impl RuleQuery<'_> {
     ) -> Result<Vec<VectorSample>, RuleError> {
         let context = QueryContext {
             cancel: self.cancel.clone(),
-            lookback_delta_ms: None,
             text: expr.text.clone(),
+            ..QueryContext::default()
         };
         let mut evaluate = || self.engine.instant(self.store, &expr.tree, at_ms, &context);
         let output = match self.account {

@@ -26,10 +26,12 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
+use narthex_http_client::HttpClientConfig;
 use narthex_promql::syntax::ParserOptions;
 use narthex_rules::GroupConfig;
 
 pub use error::{ConfigError, Fault};
+pub use narthex::QueryBudget;
 pub use prometheus::{Alerting, ExternalAlertmanagers, Global, Storage};
 pub use scalar::size_bytes;
 
@@ -59,6 +61,8 @@ pub struct Overrides {
     pub self_address: String,
     /// The label `instance` of what exporter plugins give.
     pub instance: String,
+    /// The machine's memory, which percentages are of. None where it is not known.
+    pub memory_bytes: Option<u64>,
     /// What of PromQL is switched on, for the expressions of rules.
     pub parser: ParserOptions,
     /// Looks up the environment variables in `external_labels`.
@@ -72,6 +76,7 @@ impl Default for Overrides {
             external_url: "http://localhost:9090".to_owned(),
             self_address: "localhost:9090".to_owned(),
             instance: "localhost:9090".to_owned(),
+            memory_bytes: None,
             parser: ParserOptions::default(),
             environment: |name| std::env::var(name).ok(),
         }
@@ -90,6 +95,8 @@ pub struct Loaded {
     pub script_interval_ms: u64,
     /// All samples go into blocks at the end, for going on with Prometheus.
     pub seal_on_stop: bool,
+    /// What queries may take of the machine.
+    pub query: QueryBudget,
     /// What the user should know though nothing is wrong, above all which fields have no function
     /// yet: `file:line: field: text`.
     pub notices: Vec<String>,
@@ -172,6 +179,21 @@ pub fn check_rule_file(
     Ok(groups)
 }
 
+/// Reads a file that holds the fields of Prometheus's `http_config`, with what is to be said of it.
+/// Relative paths in it are relative to it.
+pub fn http_client_config(path: &Path) -> Result<(HttpClientConfig, Vec<String>), ConfigError> {
+    let mut reading = Reading::default();
+    let shape = schema::Kind::Object(&schema::http::HTTP_CONFIG);
+    let document = reading.document(path, shape, "");
+    let config = document.map(|document| {
+        reading.build(path, |_, notices| {
+            http::client(&document.root, &document.directory, notices)
+        })
+    });
+    error::verdict(reading.take_faults())?;
+    Ok((config.unwrap_or_default(), reading.notices))
+}
+
 fn assemble(
     yaml: String,
     built: prometheus::Built,
@@ -186,6 +208,7 @@ fn assemble(
         jobs: built.jobs.iter().map(|job| job.job_name.clone()).collect(),
         instance: &overrides.instance,
         plugin_cache: overrides.data_directory.join("plugin-cache"),
+        memory_bytes: overrides.memory_bytes,
     };
     let own = narthex::build(narthex, &surroundings, reading);
     Loaded {
@@ -206,6 +229,7 @@ fn assemble(
         script_host: own.script_host,
         script_interval_ms: own.script_interval_ms,
         seal_on_stop: own.seal_on_stop,
+        query: own.query,
         notices: Vec::new(),
         watched: Vec::new(),
         yaml,

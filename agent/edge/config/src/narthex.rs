@@ -1,4 +1,4 @@
-//! `narthex.yml`: plugins, exporters, scripts.
+//! `narthex.yml`: plugins, exporters, scripts, the store, what queries may take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use narthex_script_host::config::Limits as ScriptLimits;
 use crate::error::Faults;
 use crate::prometheus::{Defaults, Global, relabel, scrape};
 use crate::reading::{Document, Reading, absolute};
+use crate::scalar::{self, Share};
 use crate::schema::{Kind, narthex::NARTHEX, to_json};
 use crate::yaml::Node;
 
@@ -25,6 +26,8 @@ pub(crate) struct Surroundings<'a> {
     pub jobs: BTreeSet<String>,
     pub instance: &'a str,
     pub plugin_cache: PathBuf,
+    /// Of the machine; None where it is not known.
+    pub memory_bytes: Option<u64>,
 }
 
 pub(crate) struct Built {
@@ -34,6 +37,20 @@ pub(crate) struct Built {
     pub exporters: ExporterConfig,
     /// All samples go into blocks at the end, for going on with Prometheus.
     pub seal_on_stop: bool,
+    pub query: QueryBudget,
+}
+
+/// What queries may take of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryBudget {
+    /// For all queries and rules together.
+    pub memory_bytes: u64,
+    /// For one of them.
+    pub memory_per_query_bytes: u64,
+    /// The part of all that only rules may take.
+    pub memory_for_rules_bytes: u64,
+    /// For one query. None: as many as there are cores.
+    pub threads: Option<usize>,
 }
 
 pub(crate) fn build(
@@ -58,6 +75,9 @@ pub(crate) fn build(
                 )
             })
             .collect()
+    });
+    let query = reading.build(&document.path, |faults, _| {
+        query_budget(root.part("query"), surroundings.memory_bytes, faults)
     });
     let plugins = root.part("plugins");
     let scripts = root.part("scripts");
@@ -87,6 +107,49 @@ pub(crate) fn build(
             .part("storage")
             .boolean("seal_on_stop")
             .unwrap_or(false),
+        query,
+    }
+}
+
+/// By default a quarter of the machine's memory, half of that for one query, and a fifth of it kept
+/// for rules.
+fn query_budget(node: &Node, machine_bytes: Option<u64>, faults: &mut Faults) -> QueryBudget {
+    let mut given = |name: &str| {
+        let bytes = match scalar::share(node.string(name)?).ok()? {
+            Share::Bytes(bytes) => bytes,
+            Share::Percent(percent) => match machine_bytes {
+                Some(bytes) => (bytes as f64 * percent / 100.0) as u64,
+                None => {
+                    let message = "the machine's memory is not known: give a size, as in 6GiB";
+                    faults.push(node.place_of(name), &node.field_of(name), message);
+                    return None;
+                }
+            },
+        };
+        Some(bytes)
+    };
+    let (all, one, rules) = (
+        given("memory"),
+        given("memory_per_query"),
+        given("memory_for_rules"),
+    );
+    let memory_bytes = all
+        .or(machine_bytes.map(|bytes| bytes / 4))
+        .unwrap_or(u64::MAX);
+    for (name, bytes) in [("memory_per_query", one), ("memory_for_rules", rules)] {
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > memory_bytes) {
+            let message = format!(
+                "{bytes} bytes are more than all queries together may take ({memory_bytes} bytes, \
+                 `query.memory`)"
+            );
+            faults.push(node.place_of(name), &node.field_of(name), message);
+        }
+    }
+    QueryBudget {
+        memory_bytes,
+        memory_per_query_bytes: one.unwrap_or(memory_bytes / 2),
+        memory_for_rules_bytes: rules.unwrap_or(memory_bytes / 5),
+        threads: size(node.whole("threads")),
     }
 }
 

@@ -111,6 +111,33 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What may be given as a size or as a percentage of something larger.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Share {
+    Bytes(u64),
+    Percent(f64),
+}
+
+/// `6GiB` or `25%`; never nothing, never more than all.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let Some(number) = text.strip_suffix('%') else {
+        return match bytes(text) {
+            Ok(0) => Err("must be larger than 0".to_owned()),
+            Ok(bytes) => Ok(Share::Bytes(bytes)),
+            Err(_) => Err(format!(
+                "expected a size with its unit, as in 6GiB, or a percentage of the machine's \
+                 memory, as in 25%, got `{text}`"
+            )),
+        };
+    };
+    match number.trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Share::Percent(percent)),
+        _ => Err(format!(
+            "expected a percentage above 0% and up to 100%, got `{text}`"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +186,25 @@ mod tests {
             ("99999EB", None),
         ] {
             assert_eq!(size_bytes(text).ok(), expected, "{text}");
+        }
+    }
+    #[test]
+    fn shares() {
+        for (text, expected) in [
+            ("6GiB", Some(Share::Bytes(6 << 30))),
+            ("1000", Some(Share::Bytes(1000))),
+            ("25%", Some(Share::Percent(25.0))),
+            ("12.5 %", Some(Share::Percent(12.5))),
+            ("100%", Some(Share::Percent(100.0))),
+            ("0", None),
+            ("0%", None),
+            ("-1%", None),
+            ("101%", None),
+            ("NaN%", None),
+            ("x%", None),
+            ("6GX", None),
+        ] {
+            assert_eq!(share(text).ok(), expected, "{text}");
         }
     }
 }

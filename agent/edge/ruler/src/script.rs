@@ -26,8 +26,8 @@ impl EngineQuery {
     fn context(&self, expr: &str) -> QueryContext {
         QueryContext {
             cancel: self.cancel.clone(),
-            lookback_delta_ms: None,
             text: expr.to_owned(),
+            ..QueryContext::default()
         }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) async fn explain(
             lookback_delta_ms,
             limit: 0,
             stats: None,
+            counts_steps: false,
             wanted: Wanted::Explanation,
         };
         return answer(&shared, question, caller, coding).await;

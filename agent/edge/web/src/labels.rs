@@ -106,7 +106,7 @@ where
             },
             cancel,
         };
-        let mut found = find(&*store, &query)?;
+        let mut found = find(&*store, &query).map_err(ApiError::of_look_up)?;
         let mut remarks = Remarks::default();
         if look_up.limit > 0 && found.len() > look_up.limit {
             found.truncate(look_up.limit);

@@ -26,6 +26,7 @@ mod stream;
 mod targets;
 mod time;
 
+pub use params::parse_time_ms;
 pub use server::{Listeners, Options, Starting, WebError, serve};
 
 #[cfg(test)]

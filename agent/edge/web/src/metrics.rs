@@ -8,6 +8,8 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     duration_seconds: HistogramVec,
     pub(crate) federation_errors: IntCounter,
+    /// Nothing here warns: a store finds series or fails. Dashboards ask for it all the same.
+    federation_warnings: IntCounter,
 }
 
 impl Metrics {
@@ -32,10 +34,15 @@ impl Metrics {
                 "prometheus_web_federation_errors_total",
                 "Total number of errors that occurred while sending federation responses.",
             )?,
+            federation_warnings: IntCounter::new(
+                "prometheus_web_federation_warnings_total",
+                "Total number of warnings that occurred while sending federation responses.",
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.duration_seconds.clone()))?;
         registry.register(Box::new(metrics.federation_errors.clone()))?;
+        registry.register(Box::new(metrics.federation_warnings.clone()))?;
         Ok(metrics)
     }
 

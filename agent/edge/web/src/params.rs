@@ -106,6 +106,18 @@ impl Params {
         }
     }
 
+    /// As [`Params::limit`] for lists of metadata: absence and less than 0 mean no limit, 0 means
+    /// nothing.
+    pub(crate) fn metadata_limit(&self, name: &str) -> Result<usize, ApiError> {
+        let Some(text) = self.get(name) else {
+            return Ok(usize::MAX);
+        };
+        let limit: i64 = text
+            .parse()
+            .map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
     /// `true` or `false` (also 1, 0, t, f); absence gives `default`.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, ApiError> {
         match self.get(name).map(str::to_ascii_lowercase).as_deref() {
@@ -139,8 +151,8 @@ impl Params {
     }
 }
 
-/// Unix seconds with a fraction, or RFC 3339.
-pub(crate) fn parse_time_ms(text: &str) -> Result<i64, String> {
+/// A time as the API takes it: Unix seconds with a fraction, or RFC 3339.
+pub fn parse_time_ms(text: &str) -> Result<i64, String> {
     match text {
         "-292273086-05-16T16:47:06Z" => return Ok(MIN_TIME_MS),
         "292277025-08-18T07:12:54.999999999Z" => return Ok(MAX_TIME_MS),

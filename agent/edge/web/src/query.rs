@@ -43,6 +43,7 @@ pub(crate) async fn instant(
         limit,
         stats: params.get("stats").map(str::to_owned),
         wanted: Wanted::Value,
+        counts_steps: counts_steps(&shared, &params),
     };
     answer(&shared, question, caller, coding).await
 }
@@ -68,6 +69,7 @@ pub(crate) async fn range(
         limit,
         stats: params.get("stats").map(str::to_owned),
         wanted: Wanted::Value,
+        counts_steps: counts_steps(&shared, &params),
     };
     answer(&shared, question, caller, coding).await
 }
@@ -117,7 +119,10 @@ pub(crate) async fn exemplars(
     }
     let places = shared.answer_places.clone();
     let make = move || {
-        let found = shared.parts.exemplars.exemplars(&sets, start_ms, end_ms)?;
+        let exemplars = &shared.parts.exemplars;
+        let found = exemplars
+            .exemplars(&sets, start_ms, end_ms)
+            .map_err(ApiError::of_look_up)?;
         Ok((Remarks::default(), move |out: &mut Out| {
             write_list(out, found, write_exemplars)
         }))
@@ -200,6 +205,10 @@ pub(crate) fn timeout(shared: &Shared, params: &Params) -> Result<Duration, ApiE
         Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(most),
         None => most,
     })
+}
+
+fn counts_steps(shared: &Shared, params: &Params) -> bool {
+    shared.options.per_step_stats && params.get("stats") == Some("all")
 }
 
 /// None stands for the engine's.

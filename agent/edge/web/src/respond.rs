@@ -44,6 +44,15 @@ impl ApiError {
         Self::new(ErrorKind::BadData, message)
     }
 
+    /// Finding series, labels or exemplars failed. Upstream tells it as it tells that a query did.
+    pub(crate) fn of_look_up(error: narthex_storage::StorageError) -> Self {
+        let mut error = ApiError::from(error);
+        if error.kind == ErrorKind::Internal {
+            error.kind = ErrorKind::Execution;
+        }
+        error
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.message
     }
@@ -89,9 +98,9 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
             QueryError::Storage(_) => ErrorKind::Internal,
-            QueryError::TooManySamples | QueryError::Execution(_) | QueryError::NotSupported(_) => {
-                ErrorKind::Execution
-            }
+            QueryError::TooManySamples { .. }
+            | QueryError::Execution(_)
+            | QueryError::NotSupported(_) => ErrorKind::Execution,
         };
         ApiError::new(kind, error.to_string())
     }

@@ -18,7 +18,7 @@ use narthex_promql::engine::{
     QueryStats, QueryValue,
 };
 use narthex_promql::syntax::ast::Expr;
-use narthex_query_log::{Asked, Origin, Running, Samples, Statistics};
+use narthex_query_log::{Asked, Origin, Running, Samples, Statistics, StepCount};
 use narthex_storage::{LabelQuery, Queryable, SelectQuery, Series, StorageError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
@@ -42,6 +42,8 @@ pub(crate) struct Question {
     /// The parameter `stats`, where it says something.
     pub(crate) stats: Option<String>,
     pub(crate) wanted: Wanted,
+    /// Whether the statistics are to tell of each step.
+    pub(crate) counts_steps: bool,
 }
 
 /// What of a query is answered.
@@ -50,6 +52,25 @@ pub(crate) enum Wanted {
     Value,
     /// What its evaluation cost, part by part.
     Explanation,
+}
+
+/// Counts of the steps, from the first on, with their times.
+fn step_counts(times: Times, counts: &[u64]) -> Vec<StepCount> {
+    let (start_ms, step_ms) = match times {
+        Times::Instant(time_ms) => (time_ms, 0),
+        Times::Range(range) => (range.start_ms, range.step_ms),
+    };
+    let times_ms = (0..).map(|step: i64| {
+        let later_ms = step.saturating_mul(step_ms);
+        start_ms.saturating_add(later_ms)
+    });
+    let counts = times_ms.zip(counts);
+    counts
+        .map(|(time_ms, count)| StepCount {
+            time_ms,
+            count: *count,
+        })
+        .collect()
 }
 
 /// Who asks, for the query log.
@@ -153,13 +174,17 @@ impl Evaluation {
         let result = self.evaluate(&store);
         let samples = result.as_ref().map(|(output, _)| samples(&output.stats));
         let error = result.as_ref().err().map(ToString::to_string);
-        let statistics = self.running.finish(
+        let mut statistics = self.running.finish(
             Some(store.spent()),
             samples.unwrap_or_default(),
             error.as_deref(),
         );
         drop(self.place);
         let (mut output, explanation) = result?;
+        if let Some(counts) = &output.queryable_per_step {
+            let per_step = step_counts(self.question.times, counts);
+            statistics.samples.total_queryable_samples_per_step = per_step;
+        }
         let mut remarks = Remarks {
             warnings: output.warnings,
             infos: output.infos,
@@ -188,6 +213,7 @@ impl Evaluation {
             cancel: self.cancel.clone(),
             lookback_delta_ms: self.question.lookback_delta_ms,
             text: self.question.text.clone(),
+            counts_steps: self.question.counts_steps,
         };
         let Question { expr, times, .. } = &self.question;
         if self.question.wanted == Wanted::Explanation {

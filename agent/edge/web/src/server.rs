@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use narthex_model::Regexp;
 use narthex_storage::ReplayProgress;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -32,6 +33,15 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 /// How long requests that came while starting may take to be answered.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
+const CROSS_ORIGIN_HEADERS: [(HeaderName, &str); 3] = [
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Accept, Authorization, Content-Type, Origin",
+    ),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+];
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub enable_lifecycle: bool,
@@ -41,6 +51,10 @@ pub struct Options {
     pub query_concurrency: usize,
     /// Answers that are made at a time, a blocking thread each.
     pub answer_concurrency: usize,
+    /// Whether `stats=all` tells of each step.
+    pub per_step_stats: bool,
+    /// The origins whose pages may read the API. None: all of them.
+    pub cross_origin: Option<Regexp>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +292,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(compress))
-        .layer(middleware::from_fn(cross_origin))
+        .layer(middleware::from_fn_with_state(shared.clone(), cross_origin))
         .layer(middleware::from_fn_with_state(shared.clone(), count))
         .with_state(shared)
 }
@@ -323,9 +337,9 @@ async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     response
 }
 
-/// Browsers on other origins may read the API, as upstream allows by default.
-async fn cross_origin(request: Request, next: Next) -> Response {
-    let has_origin = request.headers().contains_key(header::ORIGIN);
+/// Lets the pages of other origins read the API where that is allowed.
+async fn cross_origin(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let is_preflight =
         request.method() == Method::OPTIONS && request.uri().path().starts_with("/api/");
     let mut response = if is_preflight {
@@ -335,18 +349,21 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if has_origin {
-        for (name, value) in [
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-            (
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "Accept, Authorization, Content-Type, Origin",
-            ),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
+    let Some(origin) = origin.filter(|origin| !origin.is_empty()) else {
+        return response;
+    };
+    for (name, value) in CROSS_ORIGIN_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let allowed = match &shared.options.cross_origin {
+        None => Some(HeaderValue::from_static("*")),
+        Some(regexp) => {
+            let matches = origin.to_str().is_ok_and(|text| regexp.is_match(text));
+            matches.then_some(origin)
         }
+    };
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     }
     response
 }

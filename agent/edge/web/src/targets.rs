@@ -84,31 +84,23 @@ pub(crate) fn label_map(labels: &Labels) -> BTreeMap<&str, &str> {
 }
 
 pub(crate) async fn metadata(State(shared): State<Arc<Shared>>, params: Params) -> ApiResult {
-    let limit = params.limit("limit")?;
-    let per_metric = params.limit("limit_per_metric")?;
+    let limit = params.metadata_limit("limit")?;
+    let per_metric = match params.metadata_limit("limit_per_metric")? {
+        // Here it means no limit, as upstream has it.
+        0 => usize::MAX,
+        limit => limit,
+    };
     let metric = params.get("metric");
     let mut found = shared.parts.scraping.metadata();
     found.retain(|name, _| metric.is_none_or(|metric| metric == name));
-    let cut = |length: usize, limit: usize| {
-        if limit == 0 {
-            length
-        } else {
-            limit.min(length)
-        }
+    let entries = |all: &Vec<Metadata>| {
+        let shown = all.iter().take(per_metric);
+        shown.map(metadata_entry).collect()
     };
-    let shown = cut(found.len(), limit);
     let data: BTreeMap<&String, Vec<Value>> = found
         .iter()
-        .take(shown)
-        .map(|(name, all)| {
-            (
-                name,
-                all.iter()
-                    .take(cut(all.len(), per_metric))
-                    .map(metadata_entry)
-                    .collect(),
-            )
-        })
+        .take(limit)
+        .map(|(name, all)| (name, entries(all)))
         .collect();
     success(&data)
 }
@@ -125,7 +117,7 @@ pub(crate) async fn target_metadata(
     State(shared): State<Arc<Shared>>,
     params: Params,
 ) -> ApiResult {
-    let limit = params.limit("limit")?;
+    let limit = params.metadata_limit("limit")?;
     let metric = params.get("metric");
     let matchers = match params.get("match_target") {
         None => Vec::new(),
@@ -133,8 +125,13 @@ pub(crate) async fn target_metadata(
             .map_err(|e| ApiError::bad_parameter("match_target", e))?,
     };
     let mut entries = Vec::new();
+    let mut last = None;
     for (target, name, metadata) in shared.parts.scraping.target_metadata() {
-        if limit > 0 && entries.len() >= limit {
+        // A target is told whole or not at all.
+        let is_new = last
+            .replace(target.clone())
+            .is_none_or(|last| last != target);
+        if is_new && entries.len() >= limit {
             break;
         }
         if !all_match(&matchers, &target) || metric.is_some_and(|metric| metric != name) {

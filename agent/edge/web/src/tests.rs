@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use narthex_model::family::Metadata;
-use narthex_model::{Exemplar, Labels, Matcher, MetricFamily, MetricType};
+use narthex_model::{Exemplar, Labels, Matcher, MetricFamily, MetricType, Regexp};
 use narthex_promql::engine::{Engine, EngineOptions};
 use narthex_promql::syntax::ParserOptions;
 use narthex_query_log::Queries;
@@ -357,6 +357,8 @@ fn options() -> Options {
         query_timeout: Duration::from_secs(60),
         query_concurrency: 4,
         answer_concurrency: 16,
+        per_step_stats: false,
+        cross_origin: None,
     }
 }
 
@@ -883,6 +885,60 @@ async fn headers() {
     assert_eq!(body[..2], [0x1f, 0x8b]);
     let (_, head, _) = request(&server, "GET", "/", "accept-encoding: gzip;q=0\r\n", "").await;
     assert!(!head.contains("content-encoding"), "{head}");
+}
+
+#[tokio::test]
+async fn origins_that_are_not_allowed_are_told_nothing() {
+    let listeners = Listeners::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    let fixed = Arc::new(Fixed {
+        ready: true,
+        deleted: Mutex::default(),
+    });
+    let options = Options {
+        cross_origin: Some(Regexp::anchored("https?://(a|b)\\.example").unwrap()),
+        ..options()
+    };
+    let server = start_these(listeners, parts(&fixed), options);
+    for (origin, allowed) in [
+        ("http://a.example", true),
+        ("https://b.example", true),
+        ("https://b.example.evil", false),
+        ("null", false),
+    ] {
+        let header = format!("origin: {origin}\r\n");
+        let (_, head, _) = request(&server, "GET", "/api/v1/labels", &header, "").await;
+        let told = head.contains(&format!("access-control-allow-origin: {origin}\r\n"));
+        assert_eq!(told, allowed, "{origin}: {head}");
+        assert!(head.contains("vary: origin"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn lists_of_metadata_have_limits_of_their_own() {
+    let server = start(true, false).await;
+    for (path, code, expected) in [
+        ("metadata", 200, "b_total"),
+        ("metadata?limit=-1", 200, "b_total"),
+        ("metadata?limit=0", 200, r#""data":{}"#),
+        ("metadata?limit_per_metric=0", 200, "Other."),
+        (
+            "metadata?limit=x",
+            400,
+            "\"error\":\"limit must be a number\"",
+        ),
+        (
+            "metadata?limit_per_metric=1.5",
+            400,
+            "limit_per_metric must be a number",
+        ),
+        ("targets/metadata?limit=0", 200, r#""data":[]"#),
+        ("targets/metadata?limit=1", 200, "a_total"),
+        ("targets/metadata?limit=x", 400, "limit must be a number"),
+    ] {
+        let (status, text) = get(&server, &format!("/api/v1/{path}")).await;
+        assert_eq!(status, code, "{path}: {text}");
+        assert!(text.contains(expected), "{path}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 //! one. Who stops reading (`| head`) is no error.
 
 mod progress;
+mod promql;
+mod query;
+mod server;
 mod tsdb;
 
 use std::io::{self, BufWriter, Write};
@@ -16,6 +19,11 @@ pub(crate) enum Tool {
     /// Look into a data folder, or write blocks.
     #[command(subcommand)]
     Tsdb(tsdb::TsdbCommand),
+    /// Ask a running server.
+    Query(query::QueryTool),
+    /// Format expressions, change them, or explain how they are evaluated.
+    #[command(subcommand)]
+    Promql(promql::PromqlTool),
 }
 
 impl Tool {
@@ -23,6 +31,8 @@ impl Tool {
         let mut out = BufWriter::new(io::stdout().lock());
         let done = match self {
             Tool::Tsdb(command) => command.run(&mut out),
+            Tool::Query(tool) => tool.run(&mut out),
+            Tool::Promql(tool) => tool.run(&mut out),
         };
         let done = done.and_then(|()| Ok(out.flush()?));
         match done {

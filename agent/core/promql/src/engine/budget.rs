@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::error::QueryError;
 use super::memory::{Holder, QueryMemory, SAMPLE_BYTES, SERIES_BYTES};
-use super::output::QueryStats;
 
 /// What is held only to save work.
 pub(super) trait Spare: Send + Sync {
@@ -24,7 +23,6 @@ pub(super) struct Budget {
     held: AtomicU64,
     peak: AtomicU64,
     read: AtomicU64,
-    queryable: AtomicU64,
     memory: Arc<QueryMemory>,
     holder: Holder,
     held_bytes: AtomicU64,
@@ -68,7 +66,6 @@ impl Budget {
             held: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             read: AtomicU64::new(0),
-            queryable: AtomicU64::new(0),
         })
     }
 
@@ -186,16 +183,12 @@ impl Budget {
         self.read.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_queryable(&self, samples: usize) {
-        self.queryable.fetch_add(samples as u64, Ordering::Relaxed);
+    pub(super) fn samples_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
-    pub(super) fn stats(&self) -> QueryStats {
-        QueryStats {
-            samples_read: self.read.load(Ordering::Relaxed),
-            total_queryable_samples: self.queryable.load(Ordering::Relaxed),
-            peak_samples: self.peak.load(Ordering::Relaxed),
-        }
+    pub(super) fn peak_samples(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
     }
 }
 
@@ -253,6 +246,17 @@ pub(super) struct SeriesCharge {
     bytes: u64,
 }
 
+impl SeriesCharge {
+    /// Room for so many bytes more of labels.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), QueryError> {
+        let bytes = bytes as u64;
+        let budget = &self.budget;
+        budget.or_without_spares(|| budget.take_bytes(bytes))?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
 impl Drop for SeriesCharge {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
@@ -273,7 +277,7 @@ mod tests {
         let mut second = budget.charge(10).unwrap();
         second.resize(3).unwrap();
         let _third = budget.charge(7).unwrap();
-        assert_eq!(budget.stats().peak_samples, 10);
+        assert_eq!(budget.peak_samples(), 10);
         assert_eq!(budget.charge(usize::MAX).err(), too_many(u64::MAX));
     }
 }

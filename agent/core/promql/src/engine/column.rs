@@ -392,7 +392,7 @@ mod tests {
         column.keep_only(&kept);
         assert_eq!(column.present().iter().collect::<Vec<_>>(), [3]);
         // 4 for the floats and 11 for each histogram.
-        assert_eq!(budget.stats().peak_samples, 26);
+        assert_eq!(budget.peak_samples(), 26);
         drop(column);
         assert!(budget.charge(100).is_ok());
     }

@@ -69,7 +69,7 @@ impl<'q> Meter<'q> {
     fn read(&self) -> Reading {
         Reading {
             time_ns: self.clock.now_ns(),
-            samples_read: self.query.budget.stats().samples_read,
+            samples_read: self.query.budget.samples_read(),
             held_bytes: self.query.budget.held_bytes(),
         }
     }
@@ -142,7 +142,7 @@ impl<'q> Meter<'q> {
         let state = self.state.borrow();
         Totals {
             time_ns: self.clock.now_ns().saturating_sub(state.started_ns),
-            stats: self.query.budget.stats(),
+            stats: self.query.stats(),
             peak_bytes: state.peak_bytes,
         }
     }

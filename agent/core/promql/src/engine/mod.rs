@@ -51,6 +51,7 @@ mod shared;
 mod smoothed;
 mod statistics;
 mod steps;
+mod tally;
 mod workers;
 
 pub use error::QueryError;
@@ -68,6 +69,7 @@ use plan::{Plan, Setting};
 use query::{Query, QueryTimes};
 use selections::Selections;
 use steps::Steps;
+use tally::{Tally, Weight};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineOptions {
@@ -105,6 +107,8 @@ pub struct QueryContext {
     pub cancel: CancelToken,
     /// Instead of the engine's.
     pub lookback_delta_ms: Option<i64>,
+    /// Whether it is counted for each step how many samples it looks at.
+    pub counts_steps: bool,
     /// What was parsed: annotations tell line and column in it. Without it they tell none.
     pub text: String,
 }
@@ -256,12 +260,7 @@ impl Engine {
     ) -> Result<Plan<'e>, QueryError> {
         let setting = Setting {
             times: QueryTimes::of(times),
-            steps: match times {
-                EvaluationTimes::Instant(time_ms) => Steps::instant(time_ms),
-                EvaluationTimes::Range(range) => {
-                    Steps::range(range.start_ms, range.end_ms, range.step_ms)
-                }
-            },
+            steps: steps_of(times),
             lookback_ms: self.lookback_ms(context),
             default_subquery_step_ms: self.options.default_subquery_step_ms,
             optimise: self.optimise,
@@ -294,6 +293,15 @@ impl Engine {
             annotations: Mutex::default(),
             workers: &*self.workers,
             selections: Arc::new(Selections::new(&plan.selected)),
+            tally: Arc::new(Tally::new(steps_of(times).count, context.counts_steps)),
+            weight: Weight::AT_STEP,
         }
+    }
+}
+
+fn steps_of(times: EvaluationTimes) -> Steps {
+    match times {
+        EvaluationTimes::Instant(time_ms) => Steps::instant(time_ms),
+        EvaluationTimes::Range(range) => Steps::range(range.start_ms, range.end_ms, range.step_ms),
     }
 }

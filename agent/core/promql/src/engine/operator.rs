@@ -3,6 +3,7 @@
 use narthex_model::labels::Label;
 use narthex_model::{Labels, METRIC_NAME};
 
+use super::budget::SeriesCharge;
 use super::column::Column;
 use super::error::QueryError;
 
@@ -95,13 +96,32 @@ impl VectorOperator for Ready {
 pub(super) struct Relabeled<'q> {
     input: Vector<'q>,
     series: Vec<SeriesInfo>,
+    /// For what the labels take.
+    _held: Option<SeriesCharge>,
 }
 
 impl<'q> Relabeled<'q> {
     /// `series` stands for the series of `input`, one for one.
     pub(super) fn boxed(input: Vector<'q>, series: Vec<SeriesInfo>) -> Vector<'q> {
+        Relabeled::with(input, series, None)
+    }
+
+    /// The same for labels that were charged for.
+    pub(super) fn holding(
+        input: Vector<'q>,
+        series: Vec<SeriesInfo>,
+        held: SeriesCharge,
+    ) -> Vector<'q> {
+        Relabeled::with(input, series, Some(held))
+    }
+
+    fn with(input: Vector<'q>, series: Vec<SeriesInfo>, _held: Option<SeriesCharge>) -> Vector<'q> {
         debug_assert_eq!(input.series().len(), series.len());
-        Box::new(Relabeled { input, series })
+        Box::new(Relabeled {
+            input,
+            series,
+            _held,
+        })
     }
 }
 

@@ -13,6 +13,8 @@ pub struct QueryOutput {
     /// "PromQL info: …", sorted, each text once.
     pub infos: Vec<String>,
     pub stats: QueryStats,
+    /// Of the samples that were looked at, those of each step, if that was asked for.
+    pub queryable_per_step: Option<Vec<u64>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +53,8 @@ pub struct QueryStats {
     /// Samples read from the store, each once per selector; selectors that are evaluated once count
     /// as one.
     pub samples_read: u64,
-    /// Samples that the steps looked at, with the same selectors; overlapping ranges count a sample
-    /// again.
+    /// Samples that the steps looked at; overlapping ranges count a sample again, and so does each
+    /// place of a selector that is evaluated once.
     pub total_queryable_samples: u64,
     /// The most samples that were held at one time.
     pub peak_samples: u64,

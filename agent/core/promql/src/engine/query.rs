@@ -10,8 +10,10 @@ use super::budget::{Budget, Charge};
 use super::column::Column;
 use super::error::QueryError;
 use super::explain::EvaluationTimes;
+use super::output::QueryStats;
 use super::selections::Selections;
 use super::steps::Steps;
+use super::tally::{Tally, Weight};
 use super::workers::Workers;
 use crate::syntax::ast::Span;
 
@@ -27,6 +29,9 @@ pub(super) struct Query<'q> {
     pub annotations: Mutex<Annotations>,
     pub workers: &'q dyn Workers,
     pub selections: Arc<Selections>,
+    pub tally: Arc<Tally>,
+    /// How often a sample counts that is looked at.
+    pub weight: Weight,
 }
 
 /// The times that were asked for: what `start()`, `end()`, `step()` and `range()` stand for.
@@ -60,9 +65,11 @@ impl QueryTimes {
 }
 
 impl<'q> Query<'q> {
-    /// The same query, with annotations of its own.
-    pub(super) fn beside(&self) -> Query<'q> {
+    /// The same query, with annotations of its own, and samples that count as often as this.
+    pub(super) fn beside(&self, weight: Weight) -> Query<'q> {
         Query {
+            weight,
+            tally: self.tally.clone(),
             cancel: self.cancel.clone(),
             budget: self.budget.clone(),
             annotations: Mutex::default(),
@@ -91,6 +98,23 @@ impl<'q> Query<'q> {
     pub(super) fn charge(&self, samples: usize) -> Result<Charge, QueryError> {
         self.check_canceled()?;
         self.budget.charge(samples)
+    }
+
+    /// So many samples were looked at, and so many of them at each step that is told.
+    pub(super) fn count_queryable(
+        &self,
+        samples: usize,
+        tell: impl FnOnce(&mut dyn FnMut(usize, usize)),
+    ) {
+        self.tally.count(self.weight, samples, tell);
+    }
+
+    pub(super) fn stats(&self) -> QueryStats {
+        QueryStats {
+            samples_read: self.budget.samples_read(),
+            total_queryable_samples: self.tally.total(),
+            peak_samples: self.budget.peak_samples(),
+        }
     }
 
     /// An empty column, charged to the budget.

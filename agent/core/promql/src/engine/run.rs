@@ -45,7 +45,8 @@ pub(super) fn run(
         value,
         warnings,
         infos,
-        stats: query.budget.stats(),
+        stats: query.stats(),
+        queryable_per_step: query.tally.per_step(),
     })
 }
 
@@ -234,9 +235,8 @@ fn samples(
         } else {
             with_borders(&samples, start_ms, end_ms, extension)
         };
-        query
-            .budget
-            .count_queryable(points.len() + sizes(&samples.histograms));
+        let all = points.len() + sizes(&samples.histograms);
+        query.count_queryable(all, |tell| tell(0, all));
         if let Some(info) = range.source.series().get(index) {
             add_series(&mut series, &mut held, &info.labels, points, histograms)?;
         }

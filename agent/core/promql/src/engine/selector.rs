@@ -141,12 +141,17 @@ impl Read for InstantSelector<'_> {
                 series.labels()
             )));
         }
-        let found = fill.column.histograms().iter();
-        let histograms: usize = found.map(|(_, h)| h.size_in_samples()).sum();
+        let histograms = || {
+            let found = fill.column.histograms().iter();
+            found.map(|(step, histogram)| (*step, histogram.size_in_samples()))
+        };
+        let floats = fill.column.floats();
         self.query.budget.count_read(read);
-        self.query
-            .budget
-            .count_queryable(fill.column.floats().count() + histograms);
+        let all = floats.count() + histograms().map(|(_, size)| size).sum::<usize>();
+        self.query.count_queryable(all, |tell| {
+            floats.iter().for_each(|step| tell(step, 1));
+            histograms().for_each(|(step, size)| tell(step, size));
+        });
         Ok(fill.column)
     }
 }

@@ -174,8 +174,10 @@ impl VectorOperator for Smoothed<'_> {
                 column.set_value(step, value)?;
             }
         }
-        let budget = &self.query.budget;
-        budget.count_queryable(column.present().count());
+        let present = column.present();
+        self.query.count_queryable(present.count(), |tell| {
+            present.iter().for_each(|step| tell(step, 1));
+        });
         Ok(column)
     }
 

@@ -3,11 +3,16 @@
 //! Keeps true: what is printed reads back as the same bytes.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use narthex_model::labels::quoted;
 
+/// Small, as it stands in every token and every expression.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StringLiteral {
+pub struct StringLiteral(Arc<Value>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Value {
     /// U+FFFD stands for what is no UTF-8.
     text: String,
     /// The bytes where they are not those of the text.
@@ -16,34 +21,34 @@ pub struct StringLiteral {
 
 impl StringLiteral {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        match String::from_utf8(bytes) {
-            Ok(text) => StringLiteral { text, bytes: None },
+        StringLiteral(Arc::new(match String::from_utf8(bytes) {
+            Ok(text) => Value { text, bytes: None },
             Err(error) => {
                 let bytes = error.into_bytes();
-                StringLiteral {
+                Value {
                     text: String::from_utf8_lossy(&bytes).into_owned(),
                     bytes: Some(bytes),
                 }
             }
-        }
+        }))
     }
 
     /// With U+FFFD in place of what is no UTF-8.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Whether the text is all of it.
     pub fn is_utf8(&self) -> bool {
-        self.bytes.is_none()
+        self.0.bytes.is_none()
     }
 }
 
 /// In double quotes with Go's escapes.
 impl fmt::Display for StringLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.bytes {
-            None => f.write_str(&readable(quoted(&self.text))),
+        match &self.0.bytes {
+            None => f.write_str(&readable(quoted(&self.0.text))),
             Some(bytes) => {
                 f.write_char('"')?;
                 for chunk in bytes.utf8_chunks() {

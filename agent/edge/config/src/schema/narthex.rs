@@ -10,6 +10,7 @@ pub(crate) static NARTHEX: Object = Object::new(
         field("exporters", Kind::Objects(&EXPORTER)),
         field("scripts", Kind::Object(&SCRIPTS)),
         field("storage", Kind::Object(&STORAGE)),
+        field("query", Kind::Object(&QUERY)),
     ]],
 );
 
@@ -46,6 +47,21 @@ static PLUGIN_LIMITS: Object = Object::new(
 );
 
 static STORAGE: Object = Object::new("storage", &[&[flag("seal_on_stop")]]);
+
+static QUERY: Object = Object::new(
+    "query",
+    &[&[
+        checked("memory", is_share),
+        checked("memory_per_query", is_share),
+        checked("memory_for_rules", is_share),
+        field("threads", Kind::Whole(1, 1024)),
+    ]],
+);
+
+/// A size, or a part of the machine's memory.
+fn is_share(text: &str) -> Result<(), String> {
+    crate::scalar::share(text).map(|_| ())
+}
 
 /// As [`Kind::Size`], or a plain number of bytes; never 0.
 fn is_positive_size(text: &str) -> Result<(), String> {

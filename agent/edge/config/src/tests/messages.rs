@@ -190,6 +190,27 @@ fn narthex_yml() {
             "scripts: {params: {a.rhai: {x: 1}}}\n",
             "narthex.yml:1:20: scripts.params: scripts are named without `.rhai`: `a`",
         ),
+        (
+            "query:\n  memory: 6GX\n  memory_per_query: 120%\n  memory_for_rules: 0\n  threads: 0\n",
+            "narthex.yml:2:11: query.memory: expected a size with its unit, as in 6GiB, or a \
+             percentage of the machine's memory, as in 25%, got `6GX`\n\
+             narthex.yml:3:21: query.memory_per_query: expected a percentage above 0% and up to \
+             100%, got `120%`\n\
+             narthex.yml:4:21: query.memory_for_rules: must be larger than 0\n\
+             narthex.yml:5:12: query.threads: expected a whole number from 1 to 1024, got `0`",
+        ),
+        (
+            "query: {memory: 1000, memory_per_query: 50%, memory_for_rules: 2000}\n",
+            "narthex.yml:1:41: query.memory_per_query: 8000 bytes are more than all queries \
+             together may take (1000 bytes, `query.memory`)\n\
+             narthex.yml:1:64: query.memory_for_rules: 2000 bytes are more than all queries \
+             together may take (1000 bytes, `query.memory`)",
+        ),
+        (
+            "query: {memory_per_quer: 1GiB}\n",
+            "narthex.yml:1:9: query.memory_per_quer: unknown field; did you mean \
+             `memory_per_query`?",
+        ),
     ] {
         check("narthex.yml", text, expected);
     }

@@ -29,6 +29,7 @@ fn environment(name: &str) -> Option<String> {
 fn overrides() -> Overrides {
     Overrides {
         environment,
+        memory_bytes: Some(16_000),
         ..Overrides::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use narthex_discovery::SdConfig;
-use narthex_http_client::{Secret, SecretSource};
+use narthex_http_client::{HttpClientConfig, Secret, SecretSource};
 use narthex_scrape::config::ScrapeProtocol;
 
 use super::{folder, load_files, load_folder, overrides};
@@ -480,6 +480,58 @@ scripts:
         serde_json::json!({"warning": "4h", "n": 1.5})
     );
     assert_eq!(loaded.script_interval_ms, 30_000);
+}
+
+#[test]
+fn what_queries_may_take() {
+    // The machine has 16,000 bytes.
+    for (query, memory_bytes, memory_per_query_bytes, memory_for_rules_bytes, threads) in [
+        ("", 4_000, 2_000, 800, None),
+        ("memory: 50%, threads: 3", 8_000, 4_000, 1_600, Some(3)),
+        ("memory: 10KB", 10_240, 5_120, 2_048, None),
+        ("memory_per_query: 12.5%", 4_000, 2_000, 800, None),
+        ("memory_per_query: 4000", 4_000, 4_000, 800, None),
+        ("memory: 100%, memory_for_rules: 1B", 16_000, 8_000, 1, None),
+    ] {
+        let text = format!("query: {{{query}}}");
+        let files = [("prometheus.yml", ""), ("narthex.yml", text.as_str())];
+        let expected = crate::QueryBudget {
+            memory_bytes,
+            memory_per_query_bytes,
+            memory_for_rules_bytes,
+            threads,
+        };
+        assert_eq!(load_files(&files).unwrap().query, expected, "{query}");
+    }
+}
+
+#[test]
+fn an_http_client_in_a_file_of_its_own() {
+    let files = folder(&[
+        (
+            "good.yml",
+            "basic_auth: {username: a, password_file: secret}",
+        ),
+        ("empty.yml", ""),
+        ("bad.yml", "basic_auth: {usernam: a}"),
+    ]);
+    let read = |name: &str| crate::http_client_config(&files.path().join(name));
+    let (config, notices) = read("good.yml").unwrap();
+    let basic = config.basic_auth.unwrap();
+    let secret = SecretSource::File(files.path().join("secret"));
+    assert_eq!(basic.password, Some(secret));
+    assert_eq!(notices, Vec::<String>::new());
+    assert_eq!(read("empty.yml").unwrap().0, HttpClientConfig::default());
+    let error = read("bad.yml").unwrap_err().to_string();
+    assert!(
+        error.contains("bad.yml:1:14: basic_auth.usernam"),
+        "{error}"
+    );
+    let error = read("none.yml").unwrap_err().to_string();
+    assert!(
+        error.ends_with("none.yml: there is no such file"),
+        "{error}"
+    );
 }
 
 #[test]

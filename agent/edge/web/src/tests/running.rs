@@ -150,6 +150,31 @@ async fn queries_wait_for_a_place_and_no_longer_than_they_may() {
 }
 
 #[tokio::test]
+async fn statistics_tell_of_each_step_where_that_is_switched_on() {
+    let per_step =
+        |json: &Value| json["data"]["stats"]["samples"]["totalQueryableSamplesPerStep"].clone();
+    for (is_on, stats, expected) in [
+        (true, "all", json!([[0, 2], [60, 2], [120, 2]])),
+        (true, "true", Value::Null),
+        (false, "all", Value::Null),
+    ] {
+        let server = start_changed(|_, options| options.per_step_stats = is_on).await;
+        let path = "/api/v1/query_range?query=sum(m)&start=0&end=120&step=60";
+        let (_, text) = get(&server, &format!("{path}&stats={stats}")).await;
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(per_step(&json), expected, "{stats}: {text}");
+        let (_, text) = get(&server, "/api/v1/query?query=m&time=60.5&stats=all").await;
+        let json: Value = serde_json::from_str(&text).unwrap();
+        let expected = if is_on {
+            json!([[60.5, 2]])
+        } else {
+            Value::Null
+        };
+        assert_eq!(per_step(&json), expected, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn the_log_and_the_answer_tell_what_a_query_took() {
     let folder = TempDir::new().unwrap();
     let log = folder.path().join("queries");

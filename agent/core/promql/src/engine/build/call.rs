@@ -263,10 +263,10 @@ impl<'q> Part<'q, '_> {
         let texts: Vec<&StringLiteral> = call.args.iter().skip(1).filter_map(literal).collect();
         match (call.function.name, &texts[..]) {
             ("label_replace", [destination, replacement, source, pattern]) => {
-                labels::label_replace(input, destination, replacement, source, pattern)
+                labels::label_replace(self.query, input, destination, replacement, source, pattern)
             }
             ("label_join", [destination, separator, sources @ ..]) => {
-                labels::label_join(input, destination, separator, sources)
+                labels::label_join(self.query, input, destination, separator, sources)
             }
             _ => Err(unknown_function(call)),
         }

@@ -18,6 +18,7 @@ use super::repeated::Repeated;
 use super::scalar::Scalar;
 use super::shared::Shared;
 use super::steps::Steps;
+use super::tally::Weight;
 use crate::syntax::ast::{Expr, Span, ValueType};
 
 mod aggregate;
@@ -47,7 +48,8 @@ pub(super) struct Builder<'q> {
 /// The query as nodes see it.
 pub(super) struct Queries<'q> {
     main: &'q Query<'q>,
-    /// For nodes that stand for others, whose annotations are told at several places.
+    /// For nodes that stand for others, whose annotations are told at several places, and those
+    /// whose samples do not count as usual.
     of_node: Vec<Option<Query<'q>>>,
     /// Nobody looks at its annotations.
     unheard: Query<'q>,
@@ -55,11 +57,15 @@ pub(super) struct Queries<'q> {
 
 impl<'q> Queries<'q> {
     pub(super) fn new(main: &'q Query<'q>, plan: &Plan<'_>) -> Self {
-        let of_node = |node: &Node<'_>| (node.places.len() > 1).then(|| main.beside());
+        let of_node = |node: &Node<'_>| {
+            let weight = plan.weight(node);
+            let is_usual = node.places.len() == 1 && weight == main.weight;
+            (!is_usual).then(|| main.beside(weight))
+        };
         Queries {
             main,
             of_node: plan.nodes.iter().map(of_node).collect(),
-            unheard: main.beside(),
+            unheard: main.beside(Weight::NOTHING),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::engine::error::QueryError;
 use crate::engine::selector::Give;
 use crate::engine::statistics::Use;
 use crate::engine::steps::Shift;
+use crate::engine::tally::Weight;
 use crate::syntax::ast::{Expr, ExprKind, UnaryOp, ValueType};
 
 /// An expression, and what is known of it from above.
@@ -63,6 +64,7 @@ pub(super) fn lower<'e>(expr: &'e Expr, setting: &Setting) -> Result<Plan<'e>, Q
                     wanted: Use::default(),
                     same_as: None,
                     places: vec![id],
+                    weight: Weight::AT_STEP,
                 });
                 open.push(id);
             }

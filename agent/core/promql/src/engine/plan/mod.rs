@@ -5,10 +5,11 @@
 //!
 //! - [`invariant`] finds what is the same at every step,
 //! - [`place`] says at which steps each node is evaluated and what becomes of its histograms,
+//! - [`weigh`] says how often the samples count that each node looks at,
 //! - [`constants`] works out arithmetic on numbers,
 //! - [`share`] finds parts that are the same, so that they are evaluated once.
 //!
-//! The first two decide what a query means and are always there; the others only save work, and
+//! The first three decide what a query means and are always there; the others only save work, and
 //! results, annotations and errors are the same without them. Matchers of one side of an operator
 //! are not handed to the other side: series that meet nothing have annotations and errors, too,
 //! and they would go.
@@ -26,6 +27,7 @@ use super::query::QueryTimes;
 use super::selector::Give;
 use super::statistics::Use;
 use super::steps::{Shift, Steps};
+use super::tally::Weight;
 use crate::syntax::ast::{
     AggregateExpr, BinaryExpr, Call, Expr, Span, StringLiteral, ValueType, VectorSelector,
 };
@@ -37,6 +39,7 @@ mod place;
 mod share;
 #[cfg(test)]
 mod tests;
+mod weigh;
 mod words;
 
 pub(super) use constants::of_call;
@@ -72,6 +75,8 @@ pub(super) struct Node<'e> {
     pub same_as: Option<NodeId>,
     /// Where this node stands in the expression: itself, and all that it stands for.
     pub places: Vec<NodeId>,
+    /// How often a sample counts that it looks at.
+    pub weight: Weight,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +120,19 @@ impl<'e> Plan<'e> {
         let mut plan = lower::lower(expr, setting)?;
         let invariant = invariant::find(&plan);
         place::place(&mut plan, setting.steps, &invariant);
+        weigh::weigh(&mut plan);
         if setting.optimise {
             constants::fold(&mut plan, &setting.times);
             share::share_nodes(&mut plan);
             share::share_selections(&mut plan, setting.lookback_ms);
         }
         Ok(plan)
+    }
+
+    /// How often a sample counts that a node looks at, for itself and for all that it stands for.
+    pub(super) fn weight(&self, node: &Node<'_>) -> Weight {
+        let places = node.places.iter().filter_map(|id| self.nodes.get(*id));
+        places.fold(Weight::NOTHING, |sum, place| sum.plus(place.weight))
     }
 
     /// The node itself, or the one that stands for it.

@@ -188,7 +188,8 @@ impl<'q> Slider<'q> {
             }
         }
         evaluate(function, samples, &beside, gathered, column)?;
-        sliding.query.budget.count_queryable(seen);
+        let tell_sizes = |tell: &mut dyn FnMut(usize, usize)| sliding.tell_sizes(samples, tell);
+        sliding.query.count_queryable(seen, tell_sizes);
         Ok(())
     }
 }
@@ -236,6 +237,32 @@ impl Sliding<'_> {
             bounds.start_ms.saturating_sub(before_ms),
             bounds.end_ms.saturating_add(after_ms),
         )
+    }
+
+    /// Tells for each step how many samples its window holds. Apart from the loop over windows, as
+    /// hardly anybody wants to know.
+    fn tell_sizes(&self, samples: &Samples, tell: &mut dyn FnMut(usize, usize)) {
+        let (before_ms, after_ms) = self.reach_ms;
+        let floats_until = |time_ms: i64| samples.times_ms.partition_point(|t| *t <= time_ms);
+        // The sizes of all histograms before each.
+        let mut sizes = vec![0];
+        for histogram in &samples.histograms {
+            let before = sizes.last().copied().unwrap_or(0);
+            sizes.push(before + histogram.size_in_samples());
+        }
+        let histograms_until = |time_ms: i64| {
+            let count = samples
+                .histogram_times_ms
+                .partition_point(|t| *t <= time_ms);
+            sizes.get(count).copied().unwrap_or(0)
+        };
+        let until = |time_ms: i64| floats_until(time_ms) + histograms_until(time_ms);
+        for step in 0..self.steps.count {
+            let end_ms = self.shift.apply(self.steps.time_ms(step));
+            let from_ms = end_ms.saturating_sub(self.range_ms.saturating_add(before_ms));
+            let until_ms = end_ms.saturating_add(after_ms);
+            tell(step, until(until_ms).saturating_sub(until(from_ms)));
+        }
     }
 }
 
