@@ -75,7 +75,7 @@ fn exploding() -> Vec<(String, &'static str, &'static str, &'static [&'static st
             "60",
             &["duplicate series", "multiple matches"],
         ),
-        (any, day, "60", &["matrix", "limit"]),
+        (any, day, "60", &["matrix", "limit", "timed out"]),
         (
             format!(r#"count_values("v", {everything})"#),
             day,
@@ -106,7 +106,7 @@ fn exploding() -> Vec<(String, &'static str, &'static str, &'static [&'static st
             nested(30, "max_over_time(", "m", "[1d:1s])"),
             day,
             "60",
-            &["limit", "matrix"],
+            &["limit", "matrix", "timed out"],
         ),
         (
             text(r#"label_replace(m, "a", "$1", "i", "(.*)*(.*)*(.*)*x")"#),
