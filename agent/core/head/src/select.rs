@@ -1,12 +1,12 @@
 //! Finding series, labels and exemplars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use narthex_catalogue::Catalogue;
 use narthex_model::matcher::all_match;
-use narthex_model::{CancelToken, Exemplar, Labels, Matcher};
+use narthex_model::{CancelToken, Exemplar, Label, Labels, Matcher};
 use narthex_storage::{LabelQuery, SelectQuery, Series, SeriesExemplars, StorageError};
 
 use crate::Head;
@@ -31,6 +31,24 @@ impl Head {
         self: &Arc<Self>,
         query: &SelectQuery<'_>,
     ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        self.select_shown(query, |catalogue, id| catalogue.labels(id))
+    }
+
+    /// As [`Head::select`], with the labels of these names alone.
+    pub fn select_labels(
+        self: &Arc<Self>,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let mut shown = Shown::new(names);
+        self.select_shown(query, |catalogue, id| shown.labels(catalogue, id))
+    }
+
+    fn select_shown(
+        self: &Arc<Self>,
+        query: &SelectQuery<'_>,
+        mut labels_of: impl FnMut(&Catalogue, u32) -> Option<Labels>,
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
         if query.start_ms > query.end_ms {
             return Ok(Vec::new());
         }
@@ -50,7 +68,7 @@ impl Head {
             if count % 4096 == 0 && query.cancel.reason().is_some() {
                 return Err(StorageError::Canceled);
             }
-            let labels = catalogue.labels(hit.id);
+            let labels = labels_of(&catalogue, hit.id);
             let page = pages.get(page_of(hit.id));
             if let (Some(labels), Some(page)) = (labels, page) {
                 series.push(Box::new(HeadSeries {
@@ -164,6 +182,56 @@ impl Head {
         let ids = matching_any(catalogue, query.matcher_sets, &query.cancel)?;
         let hits = in_range(&self.pages(), &ids, query.start_ms..=query.end_ms);
         Ok(hits.into_iter().map(|hit| hit.id).collect())
+    }
+}
+
+/// Makes label sets of some labels. Many series have the same ones.
+struct Shown<'n> {
+    names: &'n [Arc<str>],
+    /// By the number of a label, whether it has one of the names, as far as somebody asked.
+    is_shown: Vec<Option<bool>>,
+    known: HashMap<Vec<u32>, Labels>,
+    /// The labels of one series.
+    numbers: Vec<u32>,
+}
+
+impl<'n> Shown<'n> {
+    fn new(names: &'n [Arc<str>]) -> Self {
+        Shown {
+            names,
+            is_shown: Vec::new(),
+            known: HashMap::new(),
+            numbers: Vec::new(),
+        }
+    }
+
+    fn labels(&mut self, catalogue: &Catalogue, id: u32) -> Option<Labels> {
+        self.numbers.clear();
+        for &number in catalogue.label_numbers(id)? {
+            let place = number as usize;
+            if self.is_shown.len() <= place {
+                self.is_shown.resize(place + 1, None);
+            }
+            let is_shown = self.is_shown[place].get_or_insert_with(|| {
+                let label = catalogue.label(number);
+                label.is_some_and(|(name, _)| self.names.contains(name))
+            });
+            if *is_shown {
+                self.numbers.push(number);
+            }
+        }
+        if let Some(known) = self.known.get(&self.numbers) {
+            return Some(known.clone());
+        }
+        let labels = self.numbers.iter();
+        let labels = labels.filter_map(|number| catalogue.label(*number));
+        let labels = labels.map(|(name, value)| Label {
+            name: name.clone(),
+            value: value.clone(),
+        });
+        let labels = Labels::from_sorted(labels.collect::<Vec<Label>>());
+        self.known.insert(self.numbers.clone(), labels.clone());
+        Some(labels)
     }
 }
 

@@ -182,6 +182,14 @@ impl Queryable for Store {
         self.0.select(query)
     }
 
+    fn select_labels(
+        &self,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        self.0.select_labels(query, names)
+    }
+
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {
         self.0.label_names(query)
     }

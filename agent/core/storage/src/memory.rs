@@ -250,10 +250,15 @@ impl Series for MemorySeries {
     }
 }
 
-impl Queryable for MemoryStore {
-    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+impl MemoryStore {
+    /// The series with the labels that `shown` gives for theirs.
+    fn select_shown(
+        &self,
+        query: &SelectQuery<'_>,
+        shown: impl Fn(&Labels) -> Labels,
+    ) -> Vec<Box<dyn Series>> {
         if query.start_ms > query.end_ms {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let series = self.read();
         let starts = self.starts_ms.read();
@@ -261,17 +266,32 @@ impl Queryable for MemoryStore {
         let matching = series
             .iter()
             .filter(|(labels, _)| all_match(query.matchers, labels));
-        Ok(matching
+        matching
             .map(|(labels, samples)| {
                 let range = samples.range(query.start_ms..=query.end_ms);
                 let samples = range.map(|(t, v)| (*t, v.clone())).collect();
                 Box::new(MemorySeries {
                     starts_ms: starts.get(labels).cloned().unwrap_or_default(),
-                    labels: labels.clone(),
+                    labels: shown(labels),
                     samples,
                 }) as Box<dyn Series>
             })
-            .collect())
+            .collect()
+    }
+}
+
+impl Queryable for MemoryStore {
+    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        Ok(self.select_shown(query, Labels::clone))
+    }
+
+    fn select_labels(
+        &self,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let shown = |labels: &Labels| labels.filtered(|label| names.contains(&label.name));
+        Ok(self.select_shown(query, shown))
     }
 
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {

@@ -14,6 +14,12 @@ use crate::{Block, Blocks, Error, merge};
 const KEPT_TEXTS: usize = 100_000;
 
 impl Blocks {
+    /// Whether any block may have samples of the range, both ends of which are inclusive.
+    pub fn overlap(&self, start_ms: i64, end_ms: i64) -> bool {
+        let loaded = self.loaded();
+        loaded.iter().any(|block| block.overlaps(start_ms, end_ms))
+    }
+
     fn texts(&self) -> MutexGuard<'_, Texts> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -40,15 +46,39 @@ impl Blocks {
     }
 }
 
-impl Queryable for Blocks {
-    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+impl Blocks {
+    fn select_shown(
+        &self,
+        query: &SelectQuery<'_>,
+        names: Option<&[Arc<str>]>,
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
         let range = (query.start_ms, query.end_ms);
         let texts = std::mem::take(&mut *self.texts()).shared();
-        let lists = self.ask(range, |block| block.select_sharing(query, &texts));
+        let lists = self.ask(range, |block| block.select_sharing(query, names, &texts));
         if texts.borrow().len() <= KEPT_TEXTS {
             *self.texts() = texts.take();
         }
         Ok(merge(lists?))
+    }
+}
+
+impl Queryable for Blocks {
+    fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        self.select_shown(query, None)
+    }
+
+    /// Series of several blocks are told to be the same by all their labels.
+    fn select_labels(
+        &self,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let loaded = self.loaded();
+        let overlapping = loaded
+            .iter()
+            .filter(|block| block.overlaps(query.start_ms, query.end_ms));
+        let is_alone = overlapping.count() < 2;
+        self.select_shown(query, is_alone.then_some(names))
     }
 
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {

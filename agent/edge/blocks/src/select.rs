@@ -23,13 +23,15 @@ impl Block {
         self: &Arc<Self>,
         query: &SelectQuery<'_>,
     ) -> Result<Vec<Box<dyn Series>>, Error> {
-        self.select_sharing(query, &Texts::default().shared())
+        self.select_sharing(query, None, &Texts::default().shared())
     }
 
-    /// As [`Block::select`]; texts of labels are taken of those that others use.
+    /// As [`Block::select`], with the labels of these names alone, if there are any names; texts of
+    /// labels are taken of those that others use.
     pub(crate) fn select_sharing(
         self: &Arc<Self>,
         query: &SelectQuery<'_>,
+        names: Option<&[Arc<str>]>,
         texts: &SharedTexts,
     ) -> Result<Vec<Box<dyn Series>>, Error> {
         if !self.overlaps(query.start_ms, query.end_ms) {
@@ -38,6 +40,10 @@ impl Block {
         let references = self.matching(query.matchers)?;
         let range = (query.start_ms, query.end_ms);
         let mut reader = SeriesReader::new(self.clone(), range, texts.clone());
+        if let Some(names) = names {
+            reader.shown =
+                Some(Shown::new(names, &self.index()).map_err(Error::block(&self.index_path()))?);
+        }
         let mut found: Vec<Box<dyn Series>> = Vec::with_capacity(references.len());
         for some in references.chunks(SERIES_PER_LOOK) {
             look(&query.cancel)?;
@@ -278,6 +284,41 @@ struct SeriesReader {
     /// Symbols and labels of the series before, most of which the next one has, too.
     symbols_before: Vec<(u32, u32)>,
     labels_before: Vec<Label>,
+    /// If not all labels are shown.
+    shown: Option<Shown>,
+}
+
+/// Symbols of name and value of some labels.
+type Pairs = Vec<(u32, u32)>;
+
+/// The labels that are shown, where not all are. Many series have the same ones.
+struct Shown {
+    /// Symbols.
+    names: Vec<u32>,
+    known: HashMap<Pairs, Labels, BySymbol>,
+    /// Those of one series.
+    pairs: Pairs,
+}
+
+impl Shown {
+    fn new(names: &[Arc<str>], index: &IndexReader<'_>) -> Result<Self, ReadError> {
+        let names = names.iter().map(|name| index.find_symbol(name));
+        let names: Result<Vec<Option<u32>>, ReadError> = names.collect();
+        Ok(Shown {
+            names: names?.into_iter().flatten().collect(),
+            known: HashMap::default(),
+            pairs: Vec::new(),
+        })
+    }
+
+    /// What is known of the labels of an entry, or which of them are to be shown.
+    fn find(&mut self, entry: &SeriesEntry) -> Option<Labels> {
+        let pairs = entry.labels.iter().copied();
+        self.pairs.clear();
+        self.pairs
+            .extend(pairs.filter(|(name, _)| self.names.contains(name)));
+        self.known.get(&self.pairs).cloned()
+    }
 }
 
 impl SeriesReader {
@@ -290,6 +331,7 @@ impl SeriesReader {
             entry: SeriesEntry::default(),
             symbols_before: Vec::new(),
             labels_before: Vec::new(),
+            shown: None,
             block,
         }
     }
@@ -357,7 +399,15 @@ impl SeriesReader {
         if !self.entry.chunks.iter().any(wanted) {
             return None;
         }
-        match self.labels() {
+        let labels = match self.shown.take() {
+            None => self.labels(),
+            Some(mut shown) => {
+                let labels = self.shown_labels(&mut shown);
+                self.shown = Some(shown);
+                labels
+            }
+        };
+        match labels {
             Ok(labels) => Some(labels),
             Err(error) => {
                 let error = Error::block(&self.block.index_path())(error);
@@ -399,6 +449,22 @@ impl SeriesReader {
             return Ok(Labels::from_sorted(labels));
         }
         Ok(Labels::from_sorted(self.labels_before.iter().cloned()))
+    }
+
+    fn shown_labels(&mut self, shown: &mut Shown) -> Result<Labels, ReadError> {
+        if let Some(known) = shown.find(&self.entry) {
+            return Ok(known);
+        }
+        let mut labels = Vec::with_capacity(shown.pairs.len());
+        for (name, value) in &shown.pairs {
+            let (name, value) = (self.text(*name)?, self.text(*value)?);
+            if !value.is_empty() {
+                labels.push(Label { name, value });
+            }
+        }
+        let labels = Labels::from_sorted(labels);
+        shown.known.insert(shown.pairs.clone(), labels.clone());
+        Ok(labels)
     }
 
     fn text(&mut self, symbol: u32) -> Result<Arc<str>, ReadError> {

@@ -320,6 +320,14 @@ impl<'a> Timed<'a> {
         }
     }
 
+    fn timed<T>(&self, work: impl FnOnce(&dyn Queryable) -> T) -> T {
+        let started = Instant::now();
+        let done = work(self.store);
+        let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns.fetch_add(ns, Ordering::Relaxed);
+        done
+    }
+
     fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
@@ -327,11 +335,15 @@ impl<'a> Timed<'a> {
 
 impl Queryable for Timed<'_> {
     fn select(&self, query: &SelectQuery<'_>) -> Result<Vec<Box<dyn Series>>, StorageError> {
-        let started = Instant::now();
-        let found = self.store.select(query);
-        let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.spent_ns.fetch_add(ns, Ordering::Relaxed);
-        found
+        self.timed(|store| store.select(query))
+    }
+
+    fn select_labels(
+        &self,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        self.timed(|store| store.select_labels(query, names))
     }
 
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {

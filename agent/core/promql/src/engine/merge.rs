@@ -75,7 +75,7 @@ pub(super) enum Collision {
 /// `input` with each label set only once.
 pub(super) fn merge_same_labels(input: Vector<'_>, collision: Collision) -> Vector<'_> {
     // As a store gives them: then nothing has to be hashed.
-    if input.series().is_sorted_by(|a, b| a.labels < b.labels) {
+    if input.are_distinct() || input.series().is_sorted_by(|a, b| a.labels < b.labels) {
         return input;
     }
     let fan_in = FanIn::by_key(input.series().iter().map(|info| &info.labels));

@@ -196,6 +196,10 @@ impl VectorOperator for Metered<'_> {
         self.input.series()
     }
 
+    fn are_distinct(&self) -> bool {
+        self.input.are_distinct()
+    }
+
     fn next(&mut self) -> Result<Column, QueryError> {
         let before = self.meter.enter(Some(self.node));
         let column = self.input.next();

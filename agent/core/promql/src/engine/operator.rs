@@ -14,6 +14,11 @@ use super::error::QueryError;
 pub(super) trait VectorOperator {
     fn series(&self) -> &[SeriesInfo];
 
+    /// Whether no two series are the same, however alike they look.
+    fn are_distinct(&self) -> bool {
+        false
+    }
+
     /// The values of the next series.
     fn next(&mut self) -> Result<Column, QueryError>;
 
@@ -58,7 +63,7 @@ pub(super) fn drop_name(labels: &Labels) -> Labels {
     labels.filtered(|label| !is_name(label))
 }
 
-fn is_name(label: &Label) -> bool {
+pub(super) fn is_name(label: &Label) -> bool {
     matches!(&*label.name, METRIC_NAME | "__type__" | "__unit__")
 }
 
@@ -66,6 +71,7 @@ fn is_name(label: &Label) -> bool {
 pub(super) struct Ready {
     series: Vec<SeriesInfo>,
     columns: std::vec::IntoIter<Column>,
+    distinct: bool,
 }
 
 impl Ready {
@@ -74,7 +80,15 @@ impl Ready {
         Ready {
             series,
             columns: columns.into_iter(),
+            distinct: false,
         }
+    }
+
+    /// All that an operator gives.
+    pub(super) fn collected(input: Vector<'_>) -> Result<Vector<'_>, QueryError> {
+        let distinct = input.are_distinct();
+        let ready = Ready::new(collect(input)?);
+        Ok(Box::new(Ready { distinct, ..ready }))
     }
 
     pub(super) fn boxed<'q>(series: Vec<(SeriesInfo, Column)>) -> Vector<'q> {
@@ -85,6 +99,10 @@ impl Ready {
 impl VectorOperator for Ready {
     fn series(&self) -> &[SeriesInfo] {
         &self.series
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.distinct
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {
@@ -98,6 +116,7 @@ pub(super) struct Relabeled<'q> {
     series: Vec<SeriesInfo>,
     /// For what the labels take.
     _held: Option<SeriesCharge>,
+    distinct: bool,
 }
 
 impl<'q> Relabeled<'q> {
@@ -121,6 +140,18 @@ impl<'q> Relabeled<'q> {
             input,
             series,
             _held,
+            distinct: false,
+        })
+    }
+
+    /// The same where only names went.
+    pub(super) fn without_names(input: Vector<'q>, series: Vec<SeriesInfo>) -> Vector<'q> {
+        debug_assert_eq!(input.series().len(), series.len());
+        Box::new(Relabeled {
+            distinct: input.are_distinct(),
+            input,
+            series,
+            _held: None,
         })
     }
 }
@@ -128,6 +159,10 @@ impl<'q> Relabeled<'q> {
 impl VectorOperator for Relabeled<'_> {
     fn series(&self) -> &[SeriesInfo] {
         &self.series
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.distinct
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {
@@ -154,6 +189,10 @@ impl<'q, F: FnMut(usize, f64) -> Option<f64> + 'q> Mapped<'q, F> {
 impl<F: FnMut(usize, f64) -> Option<f64>> VectorOperator for Mapped<'_, F> {
     fn series(&self) -> &[SeriesInfo] {
         self.input.series()
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.input.are_distinct()
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {
@@ -183,6 +222,10 @@ impl<'q, F: FnMut(&mut Column) -> Result<(), QueryError> + 'q> Changed<'q, F> {
 impl<F: FnMut(&mut Column) -> Result<(), QueryError>> VectorOperator for Changed<'_, F> {
     fn series(&self) -> &[SeriesInfo] {
         self.input.series()
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.input.are_distinct()
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {

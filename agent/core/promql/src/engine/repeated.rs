@@ -28,6 +28,10 @@ impl VectorOperator for Repeated<'_> {
         self.input.series()
     }
 
+    fn are_distinct(&self) -> bool {
+        self.input.are_distinct()
+    }
+
     fn next(&mut self) -> Result<Column, QueryError> {
         let once = self.input.next()?;
         let mut column = self.query.column(&self.steps)?;

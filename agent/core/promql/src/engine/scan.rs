@@ -15,6 +15,7 @@ use super::column::Column;
 use super::error::QueryError;
 use super::operator::{SeriesInfo, Vector, VectorOperator, exhausted};
 use super::query::Query;
+use super::selector::Stored;
 use super::steps::Steps;
 
 /// Series that one task reads.
@@ -46,7 +47,7 @@ pub(super) trait Read: Send + Sync {
 pub(super) fn scan<'q, R: Read + 'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    stored: Vec<Box<dyn Series>>,
+    stored: Stored,
     infos: Vec<SeriesInfo>,
     reader: R,
 ) -> Result<Vector<'q>, QueryError> {
@@ -54,10 +55,11 @@ pub(super) fn scan<'q, R: Read + 'q>(
     let values = VALUES_AHEAD.min(query.budget.max_samples() / 16);
     let largest = values / (steps.count.max(1) as u64);
     Ok(Box::new(Scan {
-        _held: query.budget.charge_series(stored.len())?,
+        _held: query.budget.charge_series(stored.series.len())?,
         query,
         infos,
-        stored: stored.into_iter(),
+        distinct: stored.distinct,
+        stored: stored.series.into_iter(),
         reader,
         states: Mutex::default(),
         ahead: VecDeque::new(),
@@ -69,6 +71,7 @@ pub(super) fn scan<'q, R: Read + 'q>(
 struct Scan<'q, R: Read> {
     query: &'q Query<'q>,
     infos: Vec<SeriesInfo>,
+    distinct: bool,
     stored: std::vec::IntoIter<Box<dyn Series>>,
     reader: R,
     /// Those that no thread uses.
@@ -83,6 +86,10 @@ struct Scan<'q, R: Read> {
 impl<R: Read> VectorOperator for Scan<'_, R> {
     fn series(&self) -> &[SeriesInfo] {
         &self.infos
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.distinct
     }
 
     fn next(&mut self) -> Result<Column, QueryError> {

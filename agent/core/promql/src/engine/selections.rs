@@ -98,6 +98,10 @@ impl Series for Member {
         self.series().visit(visit)
     }
 
+    fn visit_newest(&self, visit: &mut dyn FnMut(Column<'_>)) -> Result<(), StorageError> {
+        self.series().visit_newest(visit)
+    }
+
     fn visit_with_starts(
         &self,
         visit: &mut dyn FnMut(Column<'_>, &[i64]),

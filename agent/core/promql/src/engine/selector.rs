@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Histogram, Matcher, is_stale_nan};
+use narthex_model::{Histogram, Labels, METRIC_NAME, MatchOp, Matcher, is_stale_nan};
 use narthex_storage::{Column as Samples, SelectQuery, Series};
 
 use super::column::Column;
 use super::error::QueryError;
-use super::operator::{SeriesInfo, Vector};
+use super::operator::{SeriesInfo, Vector, is_name};
 use super::query::Query;
 use super::range::sizes;
 use super::scan::{Read, scan};
@@ -26,21 +26,38 @@ pub(super) enum Give {
     InfoTime,
 }
 
+/// What is selected.
+#[derive(Clone, Copy)]
+pub(super) struct Selection<'s> {
+    pub matchers: &'s [Matcher],
+    /// Names of the labels that anyone looks at; None: all of them.
+    pub labels: Option<&'s [Arc<str>]>,
+}
+
+impl<'s> From<&'s [Matcher]> for Selection<'s> {
+    fn from(matchers: &'s [Matcher]) -> Self {
+        Selection {
+            matchers,
+            labels: None,
+        }
+    }
+}
+
 pub(super) fn instant_selector<'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    matchers: &[Matcher],
+    selection: Selection<'_>,
     shift: Shift,
     give: Give,
     wanted: Use,
 ) -> Result<Vector<'q>, QueryError> {
     let (after, last) = shift.reach(steps, query.lookback_ms, 0);
     let stored = if steps.count == 0 {
-        Vec::new()
+        Stored::default()
     } else {
-        select(query, matchers, after, last)?
+        select(query, selection, after, last)?
     };
-    let infos = series_infos(&stored);
+    let infos = series_infos(&stored.series);
     let selector = InstantSelector {
         query,
         steps,
@@ -51,22 +68,59 @@ pub(super) fn instant_selector<'q>(
     scan(query, steps, stored, infos, selector)
 }
 
+/// Series of the store, sorted by all their labels.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub series: Vec<Box<dyn Series>>,
+    /// Also without their names they are not the same, though they may look alike.
+    pub distinct: bool,
+}
+
 /// The series with samples after `after_ms`, up to `last_ms`.
 pub(super) fn select<'q>(
     query: &'q Query<'q>,
-    matchers: &[Matcher],
+    selection: Selection<'_>,
     after_ms: i64,
     last_ms: i64,
-) -> Result<Vec<Box<dyn Series>>, QueryError> {
+) -> Result<Stored, QueryError> {
     query.check_canceled()?;
-    query.selections.select(matchers, after_ms, last_ms, || {
-        select_anew(query, matchers, after_ms, last_ms)
+    let Selection { matchers, labels } = selection;
+    let name_is_fixed = fixes_name(matchers);
+    if let Some(names) = labels.filter(|_| name_is_fixed) {
+        let series = select_anew(query, matchers, Some(names), after_ms, last_ms)?;
+        if series.iter().all(|series| has_plain_name(series.labels())) {
+            let distinct = true;
+            return Ok(Stored { series, distinct });
+        }
+    }
+    let select = || select_anew(query, matchers, None, after_ms, last_ms);
+    let series = query
+        .selections
+        .select(matchers, after_ms, last_ms, select)?;
+    let is_plain = |series: &Box<dyn Series>| has_plain_name(series.labels());
+    Ok(Stored {
+        distinct: name_is_fixed && series.iter().all(is_plain),
+        series,
     })
+}
+
+/// Whether all series that meet the matchers have the same metric name.
+pub(super) fn fixes_name(matchers: &[Matcher]) -> bool {
+    let mut matchers = matchers.iter();
+    matchers.any(|matcher| &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
+}
+
+/// Whether the metric's name is all that goes with it.
+fn has_plain_name(labels: &Labels) -> bool {
+    !labels
+        .iter()
+        .any(|label| is_name(label) && &*label.name != METRIC_NAME)
 }
 
 fn select_anew(
     query: &Query<'_>,
     matchers: &[Matcher],
+    labels: Option<&[Arc<str>]>,
     after_ms: i64,
     last_ms: i64,
 ) -> Result<Vec<Box<dyn Series>>, QueryError> {
@@ -76,7 +130,11 @@ fn select_anew(
         end_ms: last_ms,
         cancel: query.cancel.clone(),
     };
-    query.store.select(&select).map_err(|error| {
+    let found = match labels {
+        Some(names) => query.store.select_labels(&select, names),
+        None => query.store.select(&select),
+    };
+    found.map_err(|error| {
         // A store that stopped knows only that it was told to; the token knows why.
         match query.check_canceled() {
             Err(reason) => reason,

@@ -96,9 +96,12 @@ impl<'q> Shared<'q> {
     pub(super) fn consumer(&mut self) -> Vector<'q> {
         let number = self.next_consumer;
         self.next_consumer += 1;
-        let series = self.source.borrow().input.series().to_vec();
+        let source = self.source.borrow();
+        let (series, distinct) = (source.input.series().to_vec(), source.input.are_distinct());
+        drop(source);
         Box::new(Consumer {
             series,
+            distinct,
             number,
             next: 0,
             source: self.source.clone(),
@@ -110,6 +113,7 @@ impl<'q> Shared<'q> {
 
 struct Consumer<'q> {
     series: Vec<SeriesInfo>,
+    distinct: bool,
     number: usize,
     next: usize,
     source: Rc<RefCell<Source<'q>>>,
@@ -121,6 +125,10 @@ struct Consumer<'q> {
 impl VectorOperator for Consumer<'_> {
     fn series(&self) -> &[SeriesInfo] {
         &self.series
+    }
+
+    fn are_distinct(&self) -> bool {
+        self.distinct
     }
 
     fn next(&mut self) -> Result<Column> {

@@ -26,6 +26,33 @@ impl Queryable for Db {
         Ok(merge(vec![blocks, head]))
     }
 
+    /// Where head and blocks both have series, these are told to be the same by all their labels.
+    fn select_labels(
+        &self,
+        query: &SelectQuery<'_>,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Box<dyn Series>>, StorageError> {
+        let of_head = SelectQuery {
+            start_ms: self.head_start_ms(query.start_ms),
+            ..query.clone()
+        };
+        let (start_ms, end_ms) = (query.start_ms, query.end_ms);
+        let in_head = |(first_ms, last_ms)| first_ms <= end_ms && start_ms <= last_ms;
+        let in_both =
+            self.head.times_ms().is_some_and(in_head) && self.blocks.overlap(start_ms, end_ms);
+        if !in_both {
+            let head = self.head.select_labels(&of_head, names)?;
+            if head.is_empty() {
+                return self.blocks.select_labels(query, names);
+            }
+            // What left the head meanwhile is in a block that is there now.
+            if !self.blocks.overlap(start_ms, end_ms) {
+                return Ok(head);
+            }
+        }
+        self.select(query)
+    }
+
     fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<Arc<str>>, StorageError> {
         let head = self.head.label_names(&self.of_head(query))?;
         Ok(united(head, self.blocks.label_names(query)?))

@@ -86,6 +86,10 @@ impl VectorOperator for WithScalar<'_> {
         self.input.series()
     }
 
+    fn are_distinct(&self) -> bool {
+        self.input.are_distinct()
+    }
+
     fn next(&mut self) -> Result<Column, QueryError> {
         let mut column = self.input.next()?;
         self.apply_to_floats(&mut column);
@@ -163,7 +167,7 @@ pub(in crate::engine) fn without_names<'q>(query: &Query<'_>, input: Vector<'q>)
     let delayed = query.delayed_name_removal;
     let infos = input.series().iter();
     let series: Vec<SeriesInfo> = infos.map(|info| info.without_name(delayed)).collect();
-    Relabeled::boxed(input, series)
+    Relabeled::without_names(input, series)
 }
 
 pub(super) fn truth(holds: bool) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Histogram, Matcher};
+use narthex_model::Histogram;
 
 use super::{Built, Part, Result};
 use crate::engine::binary::scalar::without_names;
@@ -14,7 +14,7 @@ use crate::engine::range::RangeVector;
 use crate::engine::range::extended::Extension;
 use crate::engine::range::select::{SubqueryRanges, stored_ranges};
 use crate::engine::scalar::Scalar;
-use crate::engine::selector::{Give, instant_selector};
+use crate::engine::selector::{Give, Selection, instant_selector};
 use crate::engine::smoothed::smoothed_selector;
 use crate::engine::steps::Shift;
 use crate::syntax::ast::{Expr, ExprKind, StringLiteral, VectorSelector};
@@ -34,9 +34,9 @@ impl<'q> Part<'q, '_> {
                 smoothed_selector(query, self.steps, selector, shift, span).map(Built::Vector)
             }
             Operation::Selector(selector, shift, give) => {
-                let matchers: &[Matcher] = &selector.matchers;
+                let selection = self.selection(selector);
                 let (query, wanted) = (self.query, self.node.wanted);
-                let vector = instant_selector(query, self.steps, matchers, shift, give, wanted)?;
+                let vector = instant_selector(query, self.steps, selection, shift, give, wanted)?;
                 Ok(Built::Vector(vector))
             }
             Operation::Range(selector, shift, range) => self
@@ -56,9 +56,16 @@ impl<'q> Part<'q, '_> {
         }
     }
 
+    fn selection(&self, selector: &'q VectorSelector) -> Selection<'q> {
+        Selection {
+            matchers: &selector.matchers,
+            labels: self.node.labels.as_deref(),
+        }
+    }
+
     fn stored_range(
         &self,
-        selector: &VectorSelector,
+        selector: &'q VectorSelector,
         shift: Shift,
         range_ms: i64,
     ) -> Result<RangeVector<'q>> {
@@ -68,7 +75,7 @@ impl<'q> Part<'q, '_> {
             source: stored_ranges(
                 self.query,
                 self.steps,
-                &selector.matchers,
+                self.selection(selector),
                 shift,
                 reach_ms,
                 self.node.wanted,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::budget::Spare;
 use super::error::QueryError;
 use super::meter::{Meter, Metered};
-use super::operator::{Ready, Vector, collect};
+use super::operator::{Ready, Vector};
 use super::plan::{Node, NodeId, Plan};
 use super::query::Query;
 use super::range::RangeVector;
@@ -283,7 +283,7 @@ impl<'q> Work<'q> {
             vector = Repeated::boxed(self.builder.query(id), steps, vector);
         }
         if *depth >= MAX_NESTED_NODES {
-            vector = Ready::boxed(collect(vector)?);
+            vector = Ready::collected(vector)?;
             *depth = 0;
         }
         Ok(Built::Vector(match meter {

@@ -153,7 +153,7 @@ fn read_infos<'q>(
     let mut found = instant_selector(
         query,
         steps,
-        &matchers,
+        matchers[..].into(),
         shift,
         Give::InfoTime,
         Use::Anything,

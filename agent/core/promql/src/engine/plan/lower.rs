@@ -62,6 +62,7 @@ pub(super) fn lower<'e>(expr: &'e Expr, setting: &Setting) -> Result<Plan<'e>, Q
                     steps: setting.steps,
                     repeated: None,
                     wanted: Use::default(),
+                    labels: None,
                     same_as: None,
                     places: vec![id],
                     weight: Weight::AT_STEP,

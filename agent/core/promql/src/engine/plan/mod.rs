@@ -7,6 +7,7 @@
 //! - [`place`] says at which steps each node is evaluated and what becomes of its histograms,
 //! - [`weigh`] says how often the samples count that each node looks at,
 //! - [`constants`] works out arithmetic on numbers,
+//! - [`labels`] finds out which labels of stored series anyone looks at,
 //! - [`share`] finds parts that are the same, so that they are evaluated once.
 //!
 //! The first three decide what a query means and are always there; the others only save work, and
@@ -21,6 +22,7 @@
 //! Doesn't know: operators, samples.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::error::QueryError;
 use super::query::QueryTimes;
@@ -34,6 +36,7 @@ use crate::syntax::ast::{
 
 mod constants;
 mod invariant;
+mod labels;
 mod lower;
 mod place;
 mod share;
@@ -71,6 +74,8 @@ pub(super) struct Node<'e> {
     pub repeated: Option<Steps>,
     /// What is done with the histograms that it gives.
     pub wanted: Use,
+    /// Names of the labels of its series that anyone looks at; None: all.
+    pub labels: Option<Vec<Arc<str>>>,
     /// That node is the same, and stands for this one and all below it.
     pub same_as: Option<NodeId>,
     /// Where this node stands in the expression: itself, and all that it stands for.
@@ -125,6 +130,7 @@ impl<'e> Plan<'e> {
             constants::fold(&mut plan, &setting.times);
             share::share_nodes(&mut plan);
             share::share_selections(&mut plan, setting.lookback_ms);
+            labels::find(&mut plan, setting.lookback_ms);
         }
         Ok(plan)
     }

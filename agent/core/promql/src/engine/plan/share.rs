@@ -228,7 +228,7 @@ pub(super) fn share_selections(plan: &mut Plan<'_>, lookback_ms: i64) {
     plan.selected.retain(|_, count| *count > 1);
 }
 
-fn selected(node: &Node<'_>, lookback_ms: i64) -> Option<Selected> {
+pub(super) fn selected(node: &Node<'_>, lookback_ms: i64) -> Option<Selected> {
     if node.steps.count == 0 {
         return None;
     }

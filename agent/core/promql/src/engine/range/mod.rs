@@ -18,7 +18,7 @@ use super::scan::{Read, scan};
 use super::statistics::Use;
 use super::steps::{Shift, Steps};
 use crate::syntax::ast::Span;
-use select::{Stored, read_samples};
+use select::{StoredUse, read_samples};
 use slide::{Slider, Sliding, Windows, advance};
 
 mod changes;
@@ -120,7 +120,7 @@ pub(super) trait RangeSource {
 
     /// The series themselves, where they come out of the store as they are: then each can be read
     /// on its own, and this source gives none of them any more.
-    fn take_stored(&mut self) -> Option<Stored> {
+    fn take_stored(&mut self) -> Option<StoredUse> {
         None
     }
 }
@@ -306,7 +306,7 @@ pub(super) fn range_call<'q>(
             annotates: function.annotates(),
             make,
         };
-        return scan(query, steps, stored.series, series, read).map(Some);
+        return scan(query, steps, stored.stored, series, read).map(Some);
     }
     Ok(Some(Box::new(RangeCall {
         sliding,

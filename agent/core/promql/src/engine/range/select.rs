@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use narthex_model::histogram::CounterReset;
-use narthex_model::{Histogram, Matcher, is_stale_nan};
+use narthex_model::{Histogram, is_stale_nan};
 use narthex_storage::{Column, Series};
 
 use super::{RangeSource, Samples, sizes};
 use crate::engine::error::QueryError;
 use crate::engine::operator::{SeriesInfo, Vector, exhausted};
 use crate::engine::query::Query;
-use crate::engine::selector::{select, series_infos};
+use crate::engine::selector::{Selection, Stored, select, series_infos};
 use crate::engine::statistics::{Reader, Use};
 use crate::engine::steps::{Shift, Steps};
 
@@ -18,34 +18,36 @@ use crate::engine::steps::{Shift, Steps};
 pub(in crate::engine) fn stored_ranges<'q>(
     query: &'q Query<'q>,
     steps: Steps,
-    matchers: &[Matcher],
+    selection: Selection<'_>,
     shift: Shift,
     (back_ms, ahead_ms): (i64, i64),
     wanted: Use,
 ) -> Result<Box<dyn RangeSource + 'q>, QueryError> {
     let (after, last) = shift.reach(steps, back_ms, ahead_ms);
     let stored = if steps.count == 0 {
-        Vec::new()
+        Stored::default()
     } else {
-        select(query, matchers, after, last)?
+        select(query, selection, after, last)?
     };
     Ok(Box::new(StoredRanges {
         query,
-        infos: series_infos(&stored),
-        series: stored.into_iter(),
+        infos: series_infos(&stored.series),
+        distinct: stored.distinct,
+        series: stored.series.into_iter(),
         wanted,
     }))
 }
 
 /// Series of the store, and what is to be read of them.
-pub(in crate::engine) struct Stored {
-    pub series: Vec<Box<dyn Series>>,
+pub(in crate::engine) struct StoredUse {
+    pub stored: Stored,
     pub wanted: Use,
 }
 
 struct StoredRanges<'q> {
     query: &'q Query<'q>,
     infos: Vec<SeriesInfo>,
+    distinct: bool,
     series: std::vec::IntoIter<Box<dyn Series>>,
     wanted: Use,
 }
@@ -65,10 +67,13 @@ impl RangeSource for StoredRanges<'_> {
         self.series.next().map(drop).ok_or_else(exhausted)
     }
 
-    fn take_stored(&mut self) -> Option<Stored> {
+    fn take_stored(&mut self) -> Option<StoredUse> {
         let series = std::mem::take(&mut self.series);
-        Some(Stored {
-            series: series.collect(),
+        Some(StoredUse {
+            stored: Stored {
+                series: series.collect(),
+                distinct: self.distinct,
+            },
             wanted: self.wanted,
         })
     }
