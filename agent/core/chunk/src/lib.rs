@@ -96,9 +96,23 @@ pub fn decode_floats(
     values: &mut Vec<f64>,
 ) -> Result<(), ChunkError> {
     match encoding {
-        Encoding::Xor => xor::decode(chunk, timestamps_ms, values),
+        Encoding::Xor => xor::decode(chunk, i64::MAX, timestamps_ms, values),
         Encoding::Xor2 => xor2::decode(chunk, timestamps_ms, values, None),
         _ => Err(ChunkError::NotFloats(encoding)),
+    }
+}
+
+/// As [`decode_floats`]; samples later than `until_ms` may be left out.
+pub fn decode_floats_until(
+    encoding: Encoding,
+    chunk: &[u8],
+    until_ms: i64,
+    timestamps_ms: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
+    match encoding {
+        Encoding::Xor => xor::decode(chunk, until_ms, timestamps_ms, values),
+        _ => decode_floats(encoding, chunk, timestamps_ms, values),
     }
 }
 
@@ -114,7 +128,7 @@ pub fn decode_floats_with_starts(
     match encoding {
         Encoding::Xor => {
             let before = timestamps_ms.len();
-            xor::decode(chunk, timestamps_ms, values)?;
+            xor::decode(chunk, i64::MAX, timestamps_ms, values)?;
             starts_ms.resize(starts_ms.len() + timestamps_ms.len() - before, 0);
             Ok(())
         }

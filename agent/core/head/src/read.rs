@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use narthex_chunk::{ChunkError, Encoding, decode_floats, decode_histograms};
+use narthex_chunk::{ChunkError, Encoding, decode_floats_until, decode_histograms};
 use narthex_model::{Histogram, Labels, SampleValue};
 use narthex_storage::{Column, Series, StorageError};
 
@@ -221,7 +221,7 @@ impl Visit<'_> {
             {
                 continue;
             }
-            self.decode(entry, decoded)?;
+            decode(&self.reader.head, entry, self.reader.end_ms, decoded)?;
             let times = decoded.timestamps_ms.as_slice();
             let times = times.get(..visible.unwrap_or(usize::MAX)).unwrap_or(times);
             let from = times.partition_point(|time| *time < start_ms);
@@ -251,7 +251,7 @@ impl Visit<'_> {
     }
 
     fn decode(&self, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
-        decode(&self.reader.head, entry, decoded)
+        decode(&self.reader.head, entry, i64::MAX, decoded)
     }
 
     /// With late samples or deletions: all samples are put together first.
@@ -328,18 +328,25 @@ pub(crate) fn read_chunk(
     entry: &SealedEntry,
 ) -> Result<Vec<(i64, SampleValue)>, StorageError> {
     let (mut decoded, mut samples) = (Decoded::default(), Vec::new());
-    decode(head, entry, &mut decoded)?;
+    decode(head, entry, i64::MAX, &mut decoded)?;
     decoded.add_to(0, decoded.timestamps_ms.len(), &mut samples);
     Ok(samples)
 }
 
-fn decode(head: &Head, entry: &SealedEntry, decoded: &mut Decoded) -> Result<(), StorageError> {
+/// All samples of a chunk up to a time, and maybe later ones; none if the chunk is lost.
+fn decode(
+    head: &Head,
+    entry: &SealedEntry,
+    until_ms: i64,
+    decoded: &mut Decoded,
+) -> Result<(), StorageError> {
+    decoded.clear();
     let result = match &entry.place {
-        Place::Memory(bytes) => decoded.read(entry.encoding, bytes),
+        Place::Memory(bytes) => decoded.read(entry.encoding, bytes, until_ms),
         Place::File(at) => {
             let mut result = Ok(());
             head.source.read(*at, &mut |bytes| {
-                result = decoded.read(entry.encoding, bytes);
+                result = decoded.read(entry.encoding, bytes, until_ms);
             })?;
             result
         }
@@ -362,12 +369,11 @@ impl Decoded {
         self.histograms.clear();
     }
 
-    fn read(&mut self, encoding: u8, bytes: &[u8]) -> Result<(), ChunkError> {
-        self.clear();
+    fn read(&mut self, encoding: u8, bytes: &[u8], until_ms: i64) -> Result<(), ChunkError> {
         let encoding = Encoding::from_code(encoding)?;
         let times = &mut self.timestamps_ms;
         match encoding.is_floats() {
-            true => decode_floats(encoding, bytes, times, &mut self.floats),
+            true => decode_floats_until(encoding, bytes, until_ms, times, &mut self.floats),
             false => decode_histograms(encoding, bytes, times, &mut self.histograms),
         }
     }

@@ -14,8 +14,10 @@ use std::sync::atomic::Ordering;
 use common::{Samples, TestFiles, TestLog, assert_same, read, read_all, replay, same, select};
 use narthex_head::{Head, Options};
 use narthex_model::histogram::{CounterReset, Span};
-use narthex_model::{Histogram, Labels, Matcher, STALE_NAN, SampleValue, is_stale_nan};
-use narthex_storage::{AppendError, Refused, Series, SeriesRef};
+use narthex_model::{
+    CancelToken, Histogram, Labels, Matcher, STALE_NAN, SampleValue, is_stale_nan,
+};
+use narthex_storage::{AppendError, Refused, SelectQuery, Series, SeriesRef};
 
 const RANGE: i64 = 2 * 60 * 60 * 1000;
 
@@ -528,9 +530,27 @@ impl World {
         let expected = self.model.visible();
         assert_same(&read(&self.head, i64::MIN, i64::MAX), &expected);
         self.check_part();
+        self.check_shown();
     }
 
     /// As blocks are written. Afterwards a truncation leaves late samples, which the model hasn't.
+    /// Where labels are left out, series and their order stay.
+    fn check_shown(&self) {
+        let names = ["series".into(), "nobody".into()];
+        let shown = |labels: &Labels| labels.filtered(|label| names.contains(&label.name));
+        let query = SelectQuery {
+            matchers: &[],
+            start_ms: i64::MIN,
+            end_ms: i64::MAX,
+            cancel: CancelToken::default(),
+        };
+        let all = self.head.select(&query).unwrap();
+        let some = self.head.select_labels(&query, &names).unwrap();
+        let all: Vec<Labels> = all.iter().map(|series| shown(series.labels())).collect();
+        let some: Vec<Labels> = some.iter().map(|series| series.labels().clone()).collect();
+        assert_eq!(some, all);
+    }
+
     fn check_sorted(&self) {
         let sorted = self.head.series_sorted(i64::MIN, i64::MAX);
         let sorted: Vec<_> = sorted.map(Result::unwrap).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use narthex_block_format::{ChunkMeta, Interval};
 use narthex_chunk::{
-    ChunkError, Encoding, decode_floats, decode_floats_with_starts, decode_histograms,
+    ChunkError, Encoding, decode_floats_until, decode_floats_with_starts, decode_histograms,
     decode_histograms_with_starts,
 };
 use narthex_model::{Histogram, Labels};
@@ -161,7 +161,7 @@ impl BlockSeries {
         with_starts: bool,
     ) -> Result<(), Error> {
         let raw = self.block.chunk(chunk.chunk_ref)?;
-        let decoded = buffers.decode(raw.encoding, raw.data, with_starts);
+        let decoded = buffers.decode(raw.encoding, raw.data, self.range_ms.1, with_starts);
         decoded.map_err(|problem| {
             let path = folder::segment_path(self.block.path(), chunk.chunk_ref.segment());
             Error::block(&path)(problem)
@@ -231,13 +231,20 @@ impl Buffers {
         self.starts_ms.clear();
     }
 
-    fn decode(&mut self, code: u8, data: &[u8], with_starts: bool) -> Result<(), ChunkError> {
+    /// All samples up to a time, and maybe later ones.
+    fn decode(
+        &mut self,
+        code: u8,
+        data: &[u8],
+        until_ms: i64,
+        with_starts: bool,
+    ) -> Result<(), ChunkError> {
         self.clear();
         let encoding = Encoding::from_code(code)?;
         let times = &mut self.times_ms;
         let has_starts = with_starts && encoding.has_starts();
         match (encoding.is_floats(), has_starts) {
-            (true, false) => decode_floats(encoding, data, times, &mut self.floats),
+            (true, false) => decode_floats_until(encoding, data, until_ms, times, &mut self.floats),
             (false, false) => decode_histograms(encoding, data, times, &mut self.histograms),
             (true, true) => {
                 let (values, starts) = (&mut self.floats, &mut self.starts_ms);

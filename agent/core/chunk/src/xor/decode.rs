@@ -8,9 +8,11 @@ use crate::bits::BitReader;
 use crate::window::Window;
 use crate::{ChunkError, Encoding, sample_count};
 
-/// Appends a chunk's samples to the two columns. After an error these are as they were.
+/// Appends a chunk's samples to the two columns, but for some that are later than `until_ms`. After
+/// an error these are as they were.
 pub(crate) fn decode(
     chunk: &[u8],
+    until_ms: i64,
     timestamps_ms: &mut Vec<i64>,
     values: &mut Vec<f64>,
 ) -> Result<(), ChunkError> {
@@ -23,12 +25,12 @@ pub(crate) fn decode(
     timestamps_ms.resize(times_before + decoder.count, 0);
     values.resize(values_before + decoder.count, 0.0);
     let times = timestamps_ms.iter_mut().skip(times_before);
-    let result = decoder.read_all(times.zip(values.iter_mut().skip(values_before)));
-    if result.is_err() {
-        timestamps_ms.truncate(times_before);
-        values.truncate(values_before);
-    }
-    result
+    let samples = times.zip(values.iter_mut().skip(values_before));
+    let result = decoder.read_until(until_ms, samples);
+    let read = *result.as_ref().unwrap_or(&0);
+    timestamps_ms.truncate(times_before + read);
+    values.truncate(values_before + read);
+    result.map(|_| ())
 }
 
 /// What the next sample is read relative to.
@@ -68,10 +70,21 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Reads as many samples as `out` has places for.
     pub(super) fn read_all<'o>(
         &mut self,
-        mut out: impl ExactSizeIterator<Item = (&'o mut i64, &'o mut f64)>,
+        out: impl ExactSizeIterator<Item = (&'o mut i64, &'o mut f64)>,
     ) -> Result<(), ChunkError> {
+        self.read_until(i64::MAX, out).map(|_| ())
+    }
+
+    /// The same up to the first sample after a time, or a few more. Gives how many were read.
+    fn read_until<'o>(
+        &mut self,
+        until_ms: i64,
+        mut out: impl ExactSizeIterator<Item = (&'o mut i64, &'o mut f64)>,
+    ) -> Result<usize, ChunkError> {
+        let places = out.len();
         if let Some((time, value)) = out.next() {
             self.last_ms = self.reader.read_varint();
             self.last_bits = self.reader.read(64);
@@ -83,26 +96,29 @@ impl<'a> Decoder<'a> {
             self.read_change(self.reader.peek())?;
             (*time, *value) = (self.last_ms, f64::from_bits(self.last_bits));
         }
-        self.read_rest(out)?;
+        self.read_rest(until_ms, &mut out)?;
         // Zeros follow the end, so nothing that was read there did harm.
         if self.reader.overran() {
             return Err(ChunkError::TooShort);
         }
-        Ok(())
+        Ok(places - out.len())
     }
 
     /// Reads the third sample and those after it.
     fn read_rest<'o>(
         &mut self,
-        mut out: impl Iterator<Item = (&'o mut i64, &'o mut f64)>,
+        until_ms: i64,
+        out: &mut impl Iterator<Item = (&'o mut i64, &'o mut f64)>,
     ) -> Result<(), ChunkError> {
-        while let Some((time, value)) = out.next() {
+        while self.last_ms <= until_ms
+            && let Some((time, value)) = out.next()
+        {
             let mut next = self.reader.peek();
             if next >> 62 == 0 {
                 self.step();
                 (*time, *value) = (self.last_ms, f64::from_bits(self.last_bits));
                 let more = next.leading_zeros().min(56) / 2 - 1;
-                self.repeat(more, &mut out);
+                self.repeat(more, out);
                 continue;
             }
             if next >> 63 == 0 {
@@ -196,7 +212,7 @@ mod tests {
     #[test]
     fn a_count_that_lies_takes_no_memory() {
         let (mut times, mut values) = (vec![7], vec![7.0]);
-        let result = decode(&[0xff, 0xff, 0, 0, 0], &mut times, &mut values);
+        let result = decode(&[0xff, 0xff, 0, 0, 0], i64::MAX, &mut times, &mut values);
         assert_eq!(result, Err(ChunkError::TooShort));
         assert_eq!((times.capacity(), values.as_slice()), (1, [7.0].as_slice()));
     }
@@ -208,7 +224,7 @@ mod tests {
         chunk.extend([0b1111_1111, 0b0001_0111, 0xff, 0xff, 0xff, 0xff, 0xff]);
         let (mut times, mut values) = (vec![7], Vec::new());
         assert_eq!(
-            decode(&chunk, &mut times, &mut values),
+            decode(&chunk, i64::MAX, &mut times, &mut values),
             Err(ChunkError::Window)
         );
         assert_eq!((times, values), (vec![7], vec![]));
@@ -222,7 +238,7 @@ mod tests {
         let change = u128::from(0b10u8) << 126 | u128::from(bits) << 62;
         chunk.extend(change.to_be_bytes().iter().take(9));
         let (mut times, mut values) = (Vec::new(), Vec::new());
-        decode(&chunk, &mut times, &mut values).unwrap();
+        decode(&chunk, i64::MAX, &mut times, &mut values).unwrap();
         assert_eq!((times, values), (vec![0, 1], vec![0.0, 1.5]));
     }
 }

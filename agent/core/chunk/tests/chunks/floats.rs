@@ -2,7 +2,7 @@
 
 use narthex_chunk::{
     ChunkError, Encoding, MAX_SAMPLES, XOR_STATE_BYTES, XorState, decode_floats,
-    decode_floats_with_starts, encode_xor, sample_count,
+    decode_floats_until, decode_floats_with_starts, encode_xor, sample_count,
 };
 use narthex_model::STALE_NAN;
 use proptest::prelude::*;
@@ -106,6 +106,18 @@ proptest! {
         prop_assert!(column_wise.len() <= sample_wise.len());
         prop_assert_eq!(decoded(&sample_wise), Ok(samples.clone()));
         prop_assert_eq!(decoded(&column_wise), Ok(samples));
+    }
+
+    #[test]
+    fn reading_may_end_early(samples in samples(), at in 0usize..200) {
+        let chunk = by_column(&samples);
+        let until_ms = samples.get(at).map_or(i64::MAX, |sample| sample.0);
+        let (mut times, mut values) = (vec![7], vec![7.0]);
+        decode_floats_until(Encoding::Xor, &chunk, until_ms, &mut times, &mut values).unwrap();
+        let read = times.iter().copied().zip(values.iter().map(|value| value.to_bits()));
+        let read: Samples = read.skip(1).collect();
+        prop_assert!(read.len() > at.min(samples.len().saturating_sub(1)) || samples.is_empty());
+        prop_assert_eq!(&read, &samples[..read.len()]);
     }
 
     #[test]

@@ -130,6 +130,7 @@ pub(crate) fn samples(series: &dyn Series) -> Samples {
         "not rising: {:?}",
         all.iter().map(|s| s.0).collect::<Vec<_>>()
     );
+    check_newest(series, all.last());
     if let Some((start_ms, end_ms)) = series.time_range_ms() {
         assert!(
             all.iter()
@@ -137,6 +138,37 @@ pub(crate) fn samples(series: &dyn Series) -> Samples {
         );
     }
     all.into_iter().collect()
+}
+
+/// The newest sample alone is the last of all.
+fn check_newest(series: &dyn Series, last: Option<&(i64, SampleValue)>) {
+    let mut newest = None;
+    let visited = series.visit_newest(&mut |column| match column {
+        Column::Floats {
+            timestamps_ms,
+            values,
+        } => {
+            newest = timestamps_ms
+                .last()
+                .copied()
+                .zip(values.last().map(|v| v.to_bits()));
+        }
+        Column::Histograms {
+            timestamps_ms,
+            values,
+        } => {
+            newest = timestamps_ms
+                .last()
+                .copied()
+                .zip(values.last().map(|h| h.sum.to_bits()));
+        }
+    });
+    visited.unwrap();
+    let expected = last.map(|(time_ms, value)| match value {
+        SampleValue::Float(value) => (*time_ms, value.to_bits()),
+        SampleValue::Histogram(histogram) => (*time_ms, histogram.sum.to_bits()),
+    });
+    assert_eq!(newest, expected, "the newest of {}", series.labels());
 }
 
 /// Everything in a range, series without samples left out; they must be sorted by labels.

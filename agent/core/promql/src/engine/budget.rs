@@ -206,6 +206,24 @@ impl Charge {
         self.resize(held.saturating_add(samples))
     }
 
+    /// So many samples of these, or as many as there are, on their own.
+    pub(super) fn split(&mut self, samples: usize) -> Charge {
+        let samples = self.samples.min(samples as u64);
+        self.samples -= samples;
+        Charge {
+            budget: self.budget.clone(),
+            samples,
+        }
+    }
+
+    /// Room for so many samples at least.
+    pub(super) fn reach(&mut self, samples: usize) -> Result<(), QueryError> {
+        match samples as u64 > self.samples {
+            true => self.resize(samples),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn resize(&mut self, samples: usize) -> Result<(), QueryError> {
         let samples = samples as u64;
         if samples <= self.samples {

@@ -35,7 +35,14 @@ pub(super) trait Read: Send + Sync {
 
     fn state(&self) -> Result<Self::State, QueryError>;
 
-    fn read(&self, state: &mut Self::State, series: &dyn Series) -> Result<Column, QueryError>;
+    /// Fills an empty column. How many samples were read is added to `read`.
+    fn read(
+        &self,
+        state: &mut Self::State,
+        series: &dyn Series,
+        column: Column,
+        read: &mut usize,
+    ) -> Result<Column, QueryError>;
 
     /// Whether a series must be read though nobody wants its values.
     fn must_read_all(&self) -> bool {
@@ -57,6 +64,7 @@ pub(super) fn scan<'q, R: Read + 'q>(
     Ok(Box::new(Scan {
         _held: query.budget.charge_series(stored.series.len())?,
         query,
+        steps,
         infos,
         distinct: stored.distinct,
         stored: stored.series.into_iter(),
@@ -70,6 +78,7 @@ pub(super) fn scan<'q, R: Read + 'q>(
 
 struct Scan<'q, R: Read> {
     query: &'q Query<'q>,
+    steps: Steps,
     infos: Vec<SeriesInfo>,
     distinct: bool,
     stored: std::vec::IntoIter<Box<dyn Series>>,
@@ -146,8 +155,13 @@ impl<R: Read> Scan<'_, R> {
     ) -> Vec<(usize, Result<Column, QueryError>)> {
         let free = || self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let known = free().pop();
-        let mut state = match known.map_or_else(|| self.reader.state(), Ok) {
-            Ok(state) => state,
+        let state = known.map_or_else(|| self.reader.state(), Ok);
+        // Taken at once, so that threads seldom write to the same place.
+        let charge = self
+            .query
+            .charge(series.len().saturating_mul(self.steps.count));
+        let (mut state, mut charge) = match state.and_then(|state| Ok((state, charge?))) {
+            Ok(ready) => ready,
             Err(error) => {
                 let failed = series
                     .iter()
@@ -155,14 +169,18 @@ impl<R: Read> Scan<'_, R> {
                 return failed.collect();
             }
         };
+        let (steps, mut samples_read) = (self.steps.count, 0);
         let mut read = |series: &dyn Series| {
             self.query.check_canceled()?;
-            self.reader.read(&mut state, series)
+            let column = Column::new(steps, charge.split(steps));
+            self.reader
+                .read(&mut state, series, column, &mut samples_read)
         };
         let columns = series
             .iter()
             .map(|(_, index, series)| (*index, read(&**series)));
         let columns = columns.collect();
+        self.query.budget.count_read(samples_read);
         free().push(state);
         columns
     }

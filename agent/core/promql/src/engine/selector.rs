@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_model::{Histogram, Labels, METRIC_NAME, MatchOp, Matcher, is_stale_nan};
+use narthex_model::{Histogram, Label, METRIC_NAME, MatchOp, Matcher, is_stale_nan};
 use narthex_storage::{Column as Samples, SelectQuery, Series};
 
 use super::column::Column;
@@ -88,7 +88,7 @@ pub(super) fn select<'q>(
     let name_is_fixed = fixes_name(matchers);
     if let Some(names) = labels.filter(|_| name_is_fixed) {
         let series = select_anew(query, matchers, Some(names), after_ms, last_ms)?;
-        if series.iter().all(|series| has_plain_name(series.labels())) {
+        if have_plain_names(&series) {
             let distinct = true;
             return Ok(Stored { series, distinct });
         }
@@ -97,11 +97,8 @@ pub(super) fn select<'q>(
     let series = query
         .selections
         .select(matchers, after_ms, last_ms, select)?;
-    let is_plain = |series: &Box<dyn Series>| has_plain_name(series.labels());
-    Ok(Stored {
-        distinct: name_is_fixed && series.iter().all(is_plain),
-        series,
-    })
+    let distinct = name_is_fixed && have_plain_names(&series);
+    Ok(Stored { series, distinct })
 }
 
 /// Whether all series that meet the matchers have the same metric name.
@@ -110,11 +107,11 @@ pub(super) fn fixes_name(matchers: &[Matcher]) -> bool {
     matchers.any(|matcher| &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
 }
 
-/// Whether the metric's name is all that goes with it.
-fn has_plain_name(labels: &Labels) -> bool {
-    !labels
-        .iter()
-        .any(|label| is_name(label) && &*label.name != METRIC_NAME)
+/// Whether nothing goes with the metric's name when it goes.
+fn have_plain_names(series: &[Box<dyn Series>]) -> bool {
+    let goes_too = |label: &Label| is_name(label) && &*label.name != METRIC_NAME;
+    let mut labels = series.iter().flat_map(|series| series.labels().iter());
+    !labels.any(goes_too)
 }
 
 fn select_anew(
@@ -168,9 +165,15 @@ impl Read for InstantSelector<'_> {
         Ok(())
     }
 
-    fn read(&self, (): &mut (), series: &dyn Series) -> Result<Column, QueryError> {
+    fn read(
+        &self,
+        (): &mut (),
+        series: &dyn Series,
+        column: Column,
+        all_read: &mut usize,
+    ) -> Result<Column, QueryError> {
         let mut fill = Fill {
-            column: self.query.column(&self.steps)?,
+            column,
             steps: self.steps,
             shift: self.shift,
             lookback_ms: self.query.lookback_ms,
@@ -204,7 +207,7 @@ impl Read for InstantSelector<'_> {
             found.map(|(step, histogram)| (*step, histogram.size_in_samples()))
         };
         let floats = fill.column.floats();
-        self.query.budget.count_read(read);
+        *all_read += read;
         let all = floats.count() + histograms().map(|(_, size)| size).sum::<usize>();
         self.query.count_queryable(all, |tell| {
             floats.iter().for_each(|step| tell(step, 1));

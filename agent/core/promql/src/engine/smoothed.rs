@@ -27,7 +27,14 @@ pub(super) fn smoothed_selector<'q>(
 ) -> Result<Vector<'q>, QueryError> {
     let reach_ms = Extension::Smoothed.reach_ms(query.lookback_ms);
     let matchers = &selector.matchers;
-    let source = stored_ranges(query, steps, matchers[..].into(), shift, reach_ms, Use::Buckets)?;
+    let source = stored_ranges(
+        query,
+        steps,
+        matchers[..].into(),
+        shift,
+        reach_ms,
+        Use::Buckets,
+    )?;
     Ok(Box::new(Smoothed {
         query,
         steps,

@@ -184,10 +184,42 @@ pub(crate) fn samples(series: &dyn Series) -> Samples {
         found.is_sorted_by(|a, b| a.0 < b.0),
         "times do not ascend: {found:?}"
     );
+    check_newest(series, found.last());
     if let (Some((first, _)), Some((start, end))) = (found.first(), series.time_range_ms()) {
         assert!(start <= *first && found.last().unwrap().0 <= end);
     }
     found.into_iter().collect()
+}
+
+/// The newest sample alone is the last of all.
+fn check_newest(series: &dyn Series, last: Option<&(i64, SampleValue)>) {
+    let mut newest = None;
+    let visited = series.visit_newest(&mut |column| match column {
+        Column::Floats {
+            timestamps_ms,
+            values,
+        } => {
+            newest = timestamps_ms
+                .last()
+                .copied()
+                .zip(values.last().map(|v| v.to_bits()));
+        }
+        Column::Histograms {
+            timestamps_ms,
+            values,
+        } => {
+            newest = timestamps_ms
+                .last()
+                .copied()
+                .zip(values.last().map(|h| h.sum.to_bits()));
+        }
+    });
+    visited.unwrap();
+    let expected = last.map(|(time_ms, value)| match value {
+        SampleValue::Float(value) => (*time_ms, value.to_bits()),
+        SampleValue::Histogram(histogram) => (*time_ms, histogram.sum.to_bits()),
+    });
+    assert_eq!(newest, expected, "the newest of {}", series.labels());
 }
 
 /// Whether two contents agree; NaNs by their bits, histograms without what they say of resets.

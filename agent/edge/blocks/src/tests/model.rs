@@ -174,8 +174,25 @@ fn check(blocks: &Blocks, model: &Content, what: &str) {
             });
             let what = format!("{what}, {start_ms} to {end_ms}, {matchers:?}");
             assert_same(&found, &expected, &what);
+            check_shown(blocks, &query);
             check_labels(blocks, &expected, matchers, (start_ms, end_ms));
         }
+    }
+}
+
+/// Where labels are left out, series and their order stay.
+fn check_shown(blocks: &Blocks, query: &narthex_storage::SelectQuery<'_>) {
+    let names = ["number".into(), "nobody".into()];
+    let shown = |labels: &narthex_model::Labels| labels.filtered(|l| names.contains(&l.name));
+    let all = blocks.select(query).unwrap();
+    let some = blocks.select_labels(query, &names).unwrap();
+    assert_eq!(some.len(), all.len());
+    for (some, all) in some.iter().zip(&all) {
+        assert_eq!(shown(some.labels()), shown(all.labels()));
+        assert_eq!(
+            format!("{:?}", samples(some.as_ref())),
+            format!("{:?}", samples(all.as_ref()))
+        );
     }
 }
 

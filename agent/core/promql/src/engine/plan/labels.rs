@@ -76,7 +76,7 @@ fn of_input(plan: &Plan<'_>, id: NodeId, at: usize, own: &Names) -> Names {
                 return None;
             }
             let always = ALWAYS.map(Arc::from);
-            let mut names: Vec<Arc<str>> = aggregate.grouping.iter().cloned().collect();
+            let mut names: Vec<Arc<str>> = aggregate.grouping.to_vec();
             names.extend(always);
             names.sort_unstable();
             names.dedup();

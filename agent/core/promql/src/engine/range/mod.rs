@@ -102,10 +102,10 @@ impl Samples {
         start::started(&self.histogram_times_ms, &self.histogram_starts_ms, at)
     }
 
-    /// Accounts for what was pushed.
+    /// Accounts for what was pushed. Their memory stays with the next series.
     pub(super) fn account(&mut self) -> Result<(), QueryError> {
         self.charge
-            .resize(self.values.len().saturating_add(self.histograms_size))
+            .reach(self.values.len().saturating_add(self.histograms_size))
     }
 }
 
@@ -333,10 +333,16 @@ impl<'q> Read for StoredCall<'q> {
         Slider::new(self.sliding.query, function)
     }
 
-    fn read(&self, slider: &mut Slider<'q>, series: &dyn Series) -> Result<Column, QueryError> {
+    fn read(
+        &self,
+        slider: &mut Slider<'q>,
+        series: &dyn Series,
+        column: Column,
+        read: &mut usize,
+    ) -> Result<Column, QueryError> {
         let samples = &mut slider.samples;
-        read_samples(self.sliding.query, series, self.wanted, samples)?;
-        slider.column(&self.sliding, series.labels())
+        read_samples(self.sliding.query, series, self.wanted, samples, read)?;
+        slider.fill(&self.sliding, series.labels(), column)
     }
 
     fn must_read_all(&self) -> bool {
@@ -399,7 +405,9 @@ impl VectorOperator for RangeCall<'_> {
         self.next += 1;
         self.source.next(&mut self.slider.samples)?;
         let info = self.source.series().get(index).ok_or_else(exhausted)?;
-        self.slider.column(&self.sliding, &info.labels)
+        let Sliding { query, steps, .. } = self.sliding;
+        let column = query.column(&steps)?;
+        self.slider.fill(&self.sliding, &info.labels, column)
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {

@@ -60,7 +60,10 @@ impl RangeSource for StoredRanges<'_> {
     fn next(&mut self, samples: &mut Samples) -> Result<(), QueryError> {
         let series = self.series.next().ok_or_else(exhausted)?;
         self.query.check_canceled()?;
-        read_samples(self.query, &*series, self.wanted, samples)
+        let mut read = 0;
+        let result = read_samples(self.query, &*series, self.wanted, samples, &mut read);
+        self.query.budget.count_read(read);
+        result
     }
 
     fn skip(&mut self) -> Result<(), QueryError> {
@@ -85,6 +88,7 @@ pub(super) fn read_samples(
     series: &dyn Series,
     wanted: Use,
     samples: &mut Samples,
+    all_read: &mut usize,
 ) -> Result<(), QueryError> {
     samples.clear();
     let mut read = 0;
@@ -135,7 +139,7 @@ pub(super) fn read_samples(
     } else {
         series.visit(&mut |stored| take(stored, &[]))?;
     }
-    query.budget.count_read(read);
+    *all_read += read;
     samples.account()
 }
 

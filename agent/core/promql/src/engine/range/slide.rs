@@ -117,13 +117,13 @@ impl<'q> Slider<'q> {
         })
     }
 
-    /// What the function gives for the samples.
-    pub(super) fn column(
+    /// What the function gives for the samples, in an empty column.
+    pub(super) fn fill(
         &mut self,
         sliding: &Sliding<'_>,
         labels: &Labels,
+        mut column: Column,
     ) -> Result<Column, QueryError> {
-        let mut column = sliding.query.column(&sliding.steps)?;
         let notes = Notes::new(sliding.query, sliding.notes_span, labels);
         self.function.begin(&self.samples);
         self.slide(sliding, &notes, &mut column)?;
