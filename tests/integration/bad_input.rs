@@ -161,6 +161,11 @@ fn wrong_requests() {
         ("/api/v1/series", 400, "no match[] parameter provided"),
         ("/api/v1/series?match[]={}", 400, "non-empty matcher"),
         ("/api/v1/label//values", 400, "invalid label name"),
+        (
+            "/api/v1/label/%ff/values",
+            400,
+            "\"error\":\"invalid label name",
+        ),
         ("/api/v1/nothing", 404, ""),
         ("/api/v2/alerts?filter=%7B%7B", 400, ""),
         ("/-/reload", 405, ""),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use narthex_model::{CancelToken, Matcher};
 use narthex_storage::{LabelQuery, Queryable, StorageError};
@@ -43,10 +44,13 @@ pub(crate) async fn names(
 
 pub(crate) async fn values(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     coding: Coding,
     params: Params,
 ) -> ApiResult {
+    let Ok(Path(name)) = name else {
+        return Err(ApiError::bad_data("invalid label name: it is not UTF-8"));
+    };
     let name = unescape_name(&name);
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));

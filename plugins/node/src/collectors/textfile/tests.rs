@@ -1,3 +1,5 @@
+//! Whole files, good and mangled, and what they give.
+
 use narthex_plugin_sdk::{Family, fake, testing};
 
 use super::*;
