@@ -134,32 +134,58 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut file = create(path)?;
     file.write_all(content).map_err(Error::io(path))?;
-    sync(&file).map_err(Error::io(path))
+    file.sync().map_err(Error::io(path))
 }
 
-pub(crate) fn create(path: &Path) -> Result<File, Error> {
-    step().map_err(Error::io(path))?;
-    File::create(path).map_err(Error::io(path))
+/// A file that is being written.
+pub(crate) struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Waits until what was written is on disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        change(&Change::Sync(&self.path), || sync(&self.file))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        change(&Change::Write, || self.file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) fn create(path: &Path) -> Result<NewFile, Error> {
+    let created = change(&Change::Create(path), || File::create(path));
+    let file = created.map_err(Error::io(path))?;
+    Ok(NewFile {
+        file,
+        path: path.to_owned(),
+    })
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
-    step().map_err(Error::io(path))?;
-    fs::create_dir_all(path).map_err(Error::io(path))
+    let created = change(&Change::Folder(path), || fs::create_dir_all(path));
+    created.map_err(Error::io(path))
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    step().map_err(Error::io(from))?;
-    fs::rename(from, to).map_err(Error::io(from))
+    let renamed = change(&Change::Rename(from, to), || fs::rename(from, to));
+    renamed.map_err(Error::io(from))
 }
 
 pub(crate) fn hard_link(from: &Path, to: &Path) -> Result<(), Error> {
-    step().map_err(Error::io(from))?;
-    fs::hard_link(from, to).map_err(Error::io(from))
+    let linked = change(&Change::Link(from, to), || fs::hard_link(from, to));
+    linked.map_err(Error::io(from))
 }
 
 pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
-    step().map_err(Error::io(path))?;
-    fs::remove_file(path).map_err(Error::io(path))
+    change(&Change::Remove(path), || fs::remove_file(path)).map_err(Error::io(path))
 }
 
 /// Removes a folder with all that is in it.
@@ -173,64 +199,50 @@ pub(crate) fn remove_folder(path: &Path) -> Result<(), Error> {
             remove_file(&entry.path())?;
         }
     }
-    step().map_err(Error::io(path))?;
-    fs::remove_dir(path).map_err(Error::io(path))
+    change(&Change::Remove(path), || fs::remove_dir(path)).map_err(Error::io(path))
 }
 
 /// Makes sure that what was created, renamed or removed in a folder stays so.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    sync(&file).map_err(Error::io(path))
+    let synced = change(&Change::SyncFolder(path), || sync(&File::open(path)?));
+    synced.map_err(Error::io(path))
 }
 
 /// Waits until what was written is on disk. Tests end no more than the process, and don't wait.
-pub(crate) fn sync(file: &File) -> io::Result<()> {
+fn sync(file: &File) -> io::Result<()> {
     match cfg!(test) {
         true => Ok(()),
         false => file.sync_all(),
     }
 }
 
-/// Stands before every step that changes the disk: a test ends the process there, so to say.
+/// A step that changes the disk, or makes a change stay.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))]
+pub(crate) enum Change<'a> {
+    Create(&'a Path),
+    Write,
+    Sync(&'a Path),
+    Folder(&'a Path),
+    SyncFolder(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Link(&'a Path, &'a Path),
+    Remove(&'a Path),
+}
+
+/// All changes go through here: a test makes them fail, or remembers them.
 #[cfg(not(test))]
-#[expect(clippy::unnecessary_wraps, reason = "tests make it fail")]
-fn step() -> io::Result<()> {
-    Ok(())
+#[inline]
+fn change<T>(_: &Change<'_>, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    make()
 }
 
 #[cfg(test)]
-fn step() -> io::Result<()> {
-    kill::step()
-}
-
-/// Ends the world after a number of steps: from then on every step fails.
-#[cfg(test)]
-pub(crate) mod kill {
-    use std::cell::Cell;
-    use std::io;
-
-    thread_local! {
-        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
-    }
-
-    /// Runs `task` with so many steps to go; tells whether that was enough.
-    pub(crate) fn after<T>(steps: u64, task: impl FnOnce() -> T) -> (T, bool) {
-        LEFT.set(Some(steps));
-        let result = task();
-        let survived = LEFT.replace(None) != Some(0);
-        (result, survived)
-    }
-
-    pub(super) fn step() -> io::Result<()> {
-        match LEFT.get() {
-            None => Ok(()),
-            Some(0) => Err(io::Error::other("killed by the test")),
-            Some(left) => {
-                LEFT.set(Some(left - 1));
-                Ok(())
-            }
-        }
-    }
+fn change<T>(change: &Change<'_>, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    crate::tests::disk::before()?;
+    let made = make()?;
+    crate::tests::disk::after(change);
+    Ok(made)
 }
 
 #[cfg(test)]

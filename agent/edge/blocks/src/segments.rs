@@ -1,11 +1,11 @@
 //! Writing a block's chunk segments, one file after another.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use narthex_block_format::{Chunk, ChunkRef, SegmentWriter};
 
+use crate::folder::NewFile;
 use crate::{Error, folder};
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -14,7 +14,7 @@ pub(crate) struct Segments {
     block: PathBuf,
     /// No segment gets larger.
     limit_bytes: u64,
-    current: Option<SegmentWriter<BufWriter<File>>>,
+    current: Option<SegmentWriter<BufWriter<NewFile>>>,
     /// Segments begun so far.
     begun: u32,
 }
@@ -49,11 +49,11 @@ impl Segments {
         &mut self,
         size_bytes: usize,
         write: impl FnOnce(
-            &mut SegmentWriter<BufWriter<File>>,
+            &mut SegmentWriter<BufWriter<NewFile>>,
         ) -> Result<(u32, u32), narthex_block_format::WriteError>,
     ) -> Result<ChunkRef, Error> {
         let limit_bytes = self.limit_bytes;
-        let has_room = |segment: &SegmentWriter<BufWriter<File>>| {
+        let has_room = |segment: &SegmentWriter<BufWriter<NewFile>>| {
             let after = u64::from(segment.size_bytes()).saturating_add(size_bytes as u64);
             segment.fits(size_bytes) && after <= limit_bytes
         };
@@ -88,7 +88,7 @@ impl Segments {
 }
 
 /// Writes out what is buffered and waits until it is on disk.
-pub(crate) fn sync(mut file: BufWriter<File>, path: &Path) -> Result<(), Error> {
+pub(crate) fn sync(mut file: BufWriter<NewFile>, path: &Path) -> Result<(), Error> {
     file.flush().map_err(Error::io(path))?;
-    folder::sync(file.get_ref()).map_err(Error::io(path))
+    file.get_ref().sync().map_err(Error::io(path))
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use narthex_block_format::{ChunkMeta, ChunkRef};
 use narthex_model::Labels;
 
+use crate::folder::NewFile;
 use crate::{Error, folder};
 
 /// In the folder where the block is made.
@@ -20,7 +21,7 @@ const FILE: &str = "series.tmp";
 
 pub(crate) struct Spool {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<NewFile>,
     symbols: HashMap<Arc<str>, u32>,
     /// Of the series before: most of its names and many values come again.
     previous: Vec<(Arc<str>, u32)>,

@@ -87,20 +87,28 @@ pub(crate) fn write_with(
         fill(&mut writer)?;
         writer.finish(new)
     });
-    match written {
-        Ok(Some(meta)) => {
-            folder::rename(&path, &folder::block_path(data, new.ulid))?;
-            folder::sync_folder(data)?;
-            Ok(Some(meta))
-        }
-        unfinished => {
-            // What cannot be removed now is removed at the next start.
-            if let Err(error) = folder::remove_folder(&path) {
-                tracing::warn!(%error, "an unfinished block could not be removed");
-            }
-            unfinished
+    let published = written.and_then(|meta| match meta {
+        Some(meta) => publish(data, &path, new.ulid).map(|()| Some(meta)),
+        None => Ok(None),
+    });
+    if !matches!(published, Ok(Some(_))) && path.exists() {
+        // What cannot be removed now is removed at the next start.
+        if let Err(error) = folder::remove_folder(&path) {
+            tracing::warn!(%error, "an unfinished block could not be removed");
         }
     }
+    published
+}
+
+/// Gives a block that is whole its name.
+fn publish(data: &Path, path: &Path, ulid: Ulid) -> Result<(), Error> {
+    folder::rename(path, &folder::block_path(data, ulid))?;
+    folder::sync_folder(data).inspect_err(|_| {
+        // It is written again, and must not be there twice then.
+        if let Err(error) = folder::delete_block(data, ulid) {
+            tracing::warn!(%error, "a block that may not last could not be removed");
+        }
+    })
 }
 
 pub(crate) fn go_on(pace: Pace<'_>) -> Result<(), Error> {

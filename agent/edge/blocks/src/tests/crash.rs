@@ -6,7 +6,7 @@ use narthex_model::Matcher;
 use narthex_storage::Queryable;
 
 use super::common::*;
-use crate::folder::kill;
+use super::disk::{failing, lay_down, losing_power};
 use crate::{Blocks, Error, steady};
 
 const RANGES_MS: [i64; 3] = [1000, 3000, 9000];
@@ -38,40 +38,99 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Ends the process before each step of `task` in turn; `check` gets what is there when the folder
-/// is opened again.
+/// What each test of steps does: first, what it looks at, and what has to hold of it.
+struct Case<P, T, C> {
+    prepare: P,
+    task: T,
+    check: C,
+}
+
+/// Ends the process before each step of `task` in turn, lets each fail alone, and takes the power
+/// away after each; `check` gets what is there when the folder is opened again.
 fn at_each_step(
     prepare: impl Fn(&Blocks),
     task: impl Fn(&Blocks) -> Result<(), Error>,
     check: impl Fn(&Blocks, Content, &str),
 ) {
-    let original = tempfile::tempdir().unwrap();
-    prepare(&open(original.path()));
-    for steps in 0.. {
-        let folder = tempfile::tempdir().unwrap();
-        copy(original.path(), folder.path());
-        let blocks = open(folder.path());
-        let (result, is_done) = kill::after(steps, || task(&blocks));
-        assert!(result.is_ok() || !is_done, "{result:?}");
-        // Whoever reads on in a process that could not change the disk sees nothing wrong either.
-        let what = format!("killed before step {steps}");
-        check(&blocks, all(&blocks), &format!("{what}, still running"));
-        drop(blocks);
-        let blocks = open(folder.path());
+    let case = Case {
+        prepare,
+        task,
+        check,
+    };
+    case.each_step_fails(false);
+    case.each_step_fails(true);
+    case.power_is_lost();
+}
+
+impl<P, T, C> Case<P, T, C>
+where
+    P: Fn(&Blocks),
+    T: Fn(&Blocks) -> Result<(), Error>,
+    C: Fn(&Blocks, Content, &str),
+{
+    fn original(&self) -> tempfile::TempDir {
+        let original = tempfile::tempdir().unwrap();
+        (self.prepare)(&open(original.path()));
+        original
+    }
+
+    /// After a step that fails `once` the process goes on, else it ends there.
+    fn each_step_fails(&self, once: bool) {
+        let original = self.original();
+        for steps in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            copy(original.path(), folder.path());
+            let blocks = open(folder.path());
+            let (result, is_done) = failing(steps, once, || (self.task)(&blocks));
+            assert!(result.is_ok() || !is_done, "{result:?}");
+            // Whoever reads on in a process that could not change the disk sees nothing wrong either.
+            let how = if once { "failed in" } else { "killed before" };
+            let what = format!("{how} step {steps}");
+            (self.check)(&blocks, all(&blocks), &format!("{what}, still running"));
+            if once {
+                let again = (self.task)(&blocks);
+                assert!(again.is_ok() || result.is_ok(), "{what}, again: {again:?}");
+                (self.check)(&blocks, all(&blocks), &format!("{what}, again"));
+            }
+            drop(blocks);
+            self.check_after(folder.path(), &what);
+            if is_done {
+                assert!(steps > 3, "too few steps to be true");
+                return;
+            }
+        }
+    }
+
+    fn power_is_lost(&self) {
+        let original = self.original();
+        let blocks = open(original.path());
+        let mut moments = 0;
+        let task = || (self.task)(&blocks).unwrap();
+        losing_power(original.path(), task, |trees| {
+            moments += 1;
+            for (tree, which) in trees.iter().zip(["safe", "all"]) {
+                let folder = tempfile::tempdir().unwrap();
+                lay_down(tree, folder.path());
+                let what = format!("power lost after step {moments}, with {which} names");
+                self.check_after(folder.path(), &what);
+            }
+        });
+        assert!(moments > 3, "too few steps to be true");
+    }
+
+    /// The folder is opened again.
+    fn check_after(&self, folder: &Path, what: &str) {
+        let blocks = open(folder);
         assert!(blocks.unreadable().is_empty(), "{what}");
-        check(&blocks, all(&blocks), &what);
+        (self.check)(&blocks, all(&blocks), what);
         drop(blocks);
-        let leftovers = std::fs::read_dir(folder.path()).unwrap();
-        for name in leftovers.map(|entry| entry.unwrap().file_name()) {
+        let left = std::fs::read_dir(folder).unwrap();
+        for name in left.map(|entry| entry.unwrap().file_name()) {
             let name = name.to_str().unwrap();
             assert!(
                 name.parse::<crate::Ulid>().is_ok(),
                 "{what}: {name} is left"
             );
-        }
-        if is_done {
-            assert!(steps > 3, "too few steps to be true");
-            return;
         }
     }
 }
@@ -208,7 +267,7 @@ fn removed_blocks_go_one_by_one() {
             let old: Vec<crate::Ulid> = blocks
                 .loaded()
                 .iter()
-                .take(2)
+                .filter(|block| block.max_ms() <= 2000)
                 .map(|block| block.ulid())
                 .collect();
             blocks.remove(&old)

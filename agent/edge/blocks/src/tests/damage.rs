@@ -223,7 +223,7 @@ fn a_damaged_block_survives_a_kill_during_compaction() {
         let blocks = open(folder.path());
         write(&blocks, &some((2000, 3000)), (2000, 3000));
         write(&blocks, &some((3000, 4000)), (3000, 4000));
-        let (_, is_done) = crate::folder::kill::after(steps, || {
+        let (_, is_done) = super::disk::failing(steps, false, || {
             let _ = blocks.compact(&RANGES_MS, &steady);
         });
         drop(blocks);

@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod damage;
+pub(crate) mod disk;
 mod interchange;
 mod measure;
 mod merging;
