@@ -1,6 +1,19 @@
 //! Writes small good files of every kind into `corpus/`, for the fuzzer to start from. They are made
 //! with the checksums of the fuzzing build, so nothing else can read them.
 
+#[path = "../../../agent/edge/tsdb/src/disk.rs"]
+#[allow(dead_code, reason = "it is shared with the store, which needs more of it")]
+mod disk;
+#[path = "../../../agent/edge/tsdb/src/file_header.rs"]
+#[allow(dead_code, reason = "it is shared with the store, which needs more of it")]
+mod file_header;
+#[path = "../../../agent/edge/tsdb/src/head_chunks.rs"]
+#[allow(dead_code, reason = "it is shared with the store, which needs more of it")]
+mod head_chunks;
+#[path = "../../../agent/edge/tsdb/src/log/segment.rs"]
+#[allow(dead_code, reason = "it is shared with the store, which needs more of it")]
+mod segment;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -10,7 +23,7 @@ use narthex_block_format::{
     BlockMeta, ChunkMeta, ChunkRef, IndexWriter, Interval, SegmentWriter, Tombstones, Ulid,
 };
 use narthex_chunk::{ChunkLimits, encode_histograms, encode_xor};
-use narthex_head::{Head, Log, LogError, NoChunks, Options};
+use narthex_head::{Head, Log, LogError, NoChunks, Options, SealedChunk};
 use narthex_model::histogram::{CUSTOM_BOUNDS_SCHEMA, Span};
 use narthex_model::{Exemplar, Histogram, Labels, Metadata};
 
@@ -20,6 +33,8 @@ fn main() -> Done {
     chunks()?;
     index()?;
     block_files()?;
+    log_frames()?;
+    head_chunks()?;
     head()
 }
 
@@ -106,6 +121,36 @@ fn index() -> Done {
     write("index", "small", &writer.finish()?.0)
 }
 
+fn log_frames() -> Done {
+    let mut file = segment::KIND.header(1).to_vec();
+    let kinds = [segment::FrameKind::Continues, segment::FrameKind::Record, segment::FrameKind::SyncMark];
+    for (kind, length) in kinds.into_iter().zip([16, 5, 16]) {
+        let offset = file.len() as u64;
+        segment::write_frame(&mut file, 1, offset, kind, &vec![7; length]);
+    }
+    write("log_frames", "three", &file)
+}
+
+fn head_chunks() -> Done {
+    let folder = std::env::temp_dir().join(format!("narthex-seeds-{}", std::process::id()));
+    let chunks = head_chunks::HeadChunks::open(&folder, Arc::new(disk::RealDisk))?;
+    let bytes = encode_xor(&times(5), &[1.0; 5])?;
+    for series in 0..2 {
+        chunks.add(&SealedChunk {
+            series,
+            start_ms: 1_700_000_000_000,
+            end_ms: 1_700_000_060_000,
+            encoding: 1,
+            out_of_order: series == 1,
+            bytes: &bytes,
+        })?;
+    }
+    chunks.sync()?;
+    let file = fs::read(folder.join("00000001"))?;
+    fs::remove_dir_all(&folder)?;
+    write("head_chunks", "two", &[&[24, 0], &*file].concat())
+}
+
 fn block_files() -> Done {
     let mut segment = SegmentWriter::new(Vec::new())?;
     for count in [1, 5] {
@@ -170,6 +215,7 @@ fn head() -> Done {
             let labels = Labels::from_pairs([("__name__", name)]);
             batch.append_histogram(&labels, time_ms, histogram)?;
         }
+        batch.set_start(0, time_ms - 1000 * (step / 2));
         batch.set_metadata("up", &Metadata::default());
         batch.commit(&log)?;
     }

@@ -50,7 +50,7 @@ fn use_it(head: &Arc<Head>) {
         cancel: CancelToken::default(),
     };
     for series in head.select(&query).unwrap_or_default() {
-        let _ = series.visit(&mut |_| {});
+        let _ = series.visit_with_starts(&mut |_, _| {});
     }
     let import = head.import();
     if let Ok(id) = import.series(&Labels::from_pairs([("fuzz", "1")])) {

@@ -183,8 +183,8 @@ impl BlockWriter {
         let tombstones = Tombstones::default().to_bytes();
         folder::write_new(&self.path.join(folder::TOMBSTONES), &tombstones)?;
         let meta = meta(new, series, written);
+        // It makes the names of all these files stay, too.
         block::write_meta(&self.path, &meta)?;
-        folder::sync_folder(&self.path)?;
         Ok(Some(meta))
     }
 }

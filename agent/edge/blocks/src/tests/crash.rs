@@ -104,18 +104,22 @@ where
     fn power_is_lost(&self) {
         let original = self.original();
         let blocks = open(original.path());
-        let mut moments = 0;
-        let task = || (self.task)(&blocks).unwrap();
-        losing_power(original.path(), task, |trees| {
-            moments += 1;
-            for (tree, which) in trees.iter().zip(["safe", "all"]) {
+        let moments = losing_power(original.path(), || (self.task)(&blocks).unwrap());
+        assert!(moments.len() > 3, "too few steps to be true");
+        for (step, trees) in moments.iter().enumerate() {
+            for (mode, tree) in trees.iter().enumerate() {
                 let folder = tempfile::tempdir().unwrap();
                 lay_down(tree, folder.path());
-                let what = format!("power lost after step {moments}, with {which} names");
+                let what = format!("power lost after step {step}, mode {mode}");
                 self.check_after(folder.path(), &what);
             }
-        });
-        assert!(moments > 3, "too few steps to be true");
+        }
+        // What is done is done.
+        let [safe, ..] = moments.last().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        lay_down(safe, folder.path());
+        let found = all(&open(folder.path()));
+        assert_same(&found, &all(&blocks), "power lost at the end");
     }
 
     /// The folder is opened again.

@@ -36,21 +36,15 @@ pub(crate) fn failing<T>(steps: u64, once: bool, task: impl FnOnce() -> T) -> (T
     (result, left.is_some_and(|failing| failing.left > 0))
 }
 
-/// Runs `task` on a folder, of which all that is there is safe; `at_each` gets what power loss would
-/// leave after each step: the safe names with what is safe of the files, then all names.
-pub(crate) fn losing_power<T>(
-    folder: &Path,
-    task: impl FnOnce() -> T,
-    mut at_each: impl FnMut(&[&Tree]),
-) -> T {
+/// Runs `task` on a folder, of which all that is there is safe; gives what power loss could leave
+/// after each step: first what was made safe and nothing else, then with names that were not, in the
+/// folder itself, in those below, and in both.
+pub(crate) fn losing_power(folder: &Path, task: impl FnOnce()) -> Vec<[Tree; 4]> {
     let memory = Memory::of(folder);
     DISK.with_borrow_mut(|disk| disk.memory = Some(memory));
-    let result = task();
-    let memory = DISK.with_borrow_mut(|disk| disk.memory.take()).unwrap();
-    for (safe, all) in &memory.moments {
-        at_each(&[safe, all]);
-    }
-    result
+    task();
+    let memory = DISK.with_borrow_mut(|disk| disk.memory.take());
+    memory.unwrap().moments
 }
 
 pub(crate) fn before() -> io::Result<()> {
@@ -107,7 +101,7 @@ struct Memory {
     root: PathBuf,
     /// The first is the root.
     nodes: Vec<Node>,
-    moments: Vec<(Tree, Tree)>,
+    moments: Vec<[Tree; 4]>,
 }
 
 impl Memory {
@@ -171,7 +165,8 @@ impl Memory {
             }
             Change::Remove(path) => self.link(path, None),
         }
-        let trees = (self.tree(true), self.tree(false));
+        let modes = [(true, true), (false, true), (true, false), (false, false)];
+        let trees = modes.map(|(safe, safe_below)| self.tree(safe, safe_below));
         self.moments.push(trees);
     }
 
@@ -212,21 +207,23 @@ impl Memory {
         }
     }
 
-    fn tree(&self, safe_names: bool) -> Tree {
+    /// With the safe names only, or all, in the folder itself and in those below it.
+    fn tree(&self, only_safe: bool, only_safe_below: bool) -> Tree {
         let mut tree = Tree::new();
-        self.add_to(&mut tree, Path::new(""), 0, safe_names);
+        self.add_to(&mut tree, Path::new(""), 0, (only_safe, only_safe_below));
         tree
     }
 
-    fn add_to(&self, tree: &mut Tree, path: &Path, number: usize, safe_names: bool) {
+    fn add_to(&self, tree: &mut Tree, path: &Path, number: usize, only_safe: (bool, bool)) {
         match &self.nodes[number] {
             Node::File { safe } => {
                 tree.insert(path.to_owned(), Some(safe.clone()));
             }
             Node::Folder { safe, now } => {
                 tree.insert(path.to_owned(), None);
-                for (name, child) in if safe_names { safe } else { now } {
-                    self.add_to(tree, &path.join(name), *child, safe_names);
+                let below = (only_safe.1, only_safe.1);
+                for (name, child) in if only_safe.0 { safe } else { now } {
+                    self.add_to(tree, &path.join(name), *child, below);
                 }
             }
         }
