@@ -5,13 +5,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant, SystemTime};
 
 use narthex_blocks::{Error, NewBlock, WriteOptions, steady, write_block};
 use narthex_model::Matcher;
 use narthex_storage::{StorageError, StoreAdmin};
 
 use super::Db;
+use super::upkeep::Upkeep;
 use crate::disk::with_path;
 use crate::log::files;
 use crate::nowhere::Nowhere;
@@ -19,6 +21,12 @@ use crate::set_aside::time_stamp;
 
 /// The folder of snapshots below the data folder, as in Prometheus.
 const SNAPSHOTS_FOLDER: &str = "snapshots";
+
+/// How long work that is asked for waits for upkeep, after how long that is told, and how often
+/// it is looked at.
+const UPKEEP_WAIT: Duration = Duration::from_secs(10 * 60);
+const UPKEEP_WAIT_TOLD: Duration = Duration::from_secs(5);
+const UPKEEP_POLL: Duration = Duration::from_millis(5);
 
 /// Why the store could not be sealed. Nothing is lost: what is not in blocks is in the log.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +47,7 @@ impl StoreAdmin for Db {
         end_ms: i64,
     ) -> Result<(), StorageError> {
         // A block that is written of the head meanwhile would have the samples still.
-        let _upkeep = self.upkeep();
+        let _upkeep = self.upkeep_for("the deletion")?;
         let deleted = self.head.delete(matcher_sets, start_ms, end_ms, &self.log);
         deleted.map_err(internal)?;
         let deleted = self.blocks.delete(matcher_sets, start_ms, end_ms);
@@ -48,13 +56,13 @@ impl StoreAdmin for Db {
     }
 
     fn clean_tombstones(&self) -> Result<(), StorageError> {
-        let _upkeep = self.upkeep();
+        let _upkeep = self.upkeep_for("the cleaning")?;
         let cleaned = self.blocks.clean_tombstones(&|| self.pace());
         cleaned.map(|_| ()).map_err(internal)
     }
 
     fn snapshot(&self, skip_head: bool) -> Result<String, StorageError> {
-        let _upkeep = self.upkeep();
+        let _upkeep = self.upkeep_for("the snapshot")?;
         let name = snapshot_name(SystemTime::now());
         let target = self.config.path.join(SNAPSHOTS_FOLDER).join(&name);
         fs::create_dir_all(&target).map_err(|e| internal(with_path(&e, &target)))?;
@@ -76,6 +84,43 @@ impl StoreAdmin for Db {
 }
 
 impl Db {
+    /// Waits until nothing else changes the store at large, as Prometheus does, but not for ever.
+    fn upkeep_for(&self, what: &str) -> Result<MutexGuard<'_, Upkeep>, StorageError> {
+        self.upkeep_within(what, UPKEEP_WAIT)
+    }
+
+    pub(super) fn upkeep_within(
+        &self,
+        what: &str,
+        wait: Duration,
+    ) -> Result<MutexGuard<'_, Upkeep>, StorageError> {
+        let start = Instant::now();
+        let mut told = false;
+        loop {
+            match self.upkeep.try_lock() {
+                Ok(upkeep) => return Ok(upkeep),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let waited = start.elapsed();
+            if self.is_closed() {
+                return Err(internal("the store is being closed"));
+            }
+            if waited >= wait {
+                return Err(internal(format!(
+                    "{what} waited {} s for upkeep of the store that is under way, and nothing was \
+                     done: try again later",
+                    waited.as_secs()
+                )));
+            }
+            if waited >= UPKEEP_WAIT_TOLD && !told {
+                told = true;
+                tracing::info!("{what} that was asked for waits for upkeep of the store to end");
+            }
+            std::thread::sleep(UPKEEP_POLL);
+        }
+    }
+
     /// Writes the whole head into blocks and removes log and head files, so that Prometheus can be
     /// started on the folder. The store takes no samples from the call on, and is closed then.
     pub fn seal(&self) -> Result<(), SealError> {

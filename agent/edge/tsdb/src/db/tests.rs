@@ -6,6 +6,7 @@ mod damage;
 mod disks;
 mod foreign;
 mod format;
+mod measure;
 mod metrics;
 mod model;
 mod starts;

@@ -104,3 +104,33 @@ fn a_sealed_store_is_blocks_only() {
     fill(&db, 3, START_MS + 8 * HOUR_MS, START_MS + 9 * HOUR_MS);
     assert_eq!(content(&db)[&series(0)].len(), 7 * 60 + 1 + 60);
 }
+
+#[test]
+fn work_that_is_asked_for_waits_for_upkeep_but_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(folder.path());
+    let upkeep = db.upkeep();
+    let short = std::time::Duration::from_millis(20);
+    let error = db.upkeep_within("the deletion", short).err().unwrap();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the deletion waited 0 s for upkeep"),
+        "{text}"
+    );
+    std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| db.delete_series(&[], 0, 1));
+        std::thread::sleep(short);
+        assert!(!deletion.is_finished());
+        drop(upkeep);
+        deletion.join().unwrap().unwrap();
+    });
+    let upkeep = db.upkeep();
+    std::thread::scope(|scope| {
+        let snapshot = scope.spawn(|| db.snapshot(true));
+        let closing = scope.spawn(|| db.close());
+        let error = snapshot.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("closed"), "{error}");
+        drop(upkeep);
+        closing.join().unwrap().unwrap();
+    });
+}
