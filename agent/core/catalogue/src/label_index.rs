@@ -20,8 +20,9 @@ use crate::tight;
 pub(crate) trait AsLabel {
     fn name(&self) -> &str;
     fn value(&self) -> &str;
+    /// The label, with this text for its name.
+    fn shared(&self, name: &Arc<str>) -> Arc<Label>;
     fn shared_name(&self) -> Arc<str>;
-    fn shared_value(&self) -> Arc<str>;
 }
 
 #[derive(Default)]
@@ -35,6 +36,7 @@ pub(crate) struct LabelIndex {
     labels: Vec<Entry>,
     numbers: HashTable<u32>,
     free: Vec<u32>,
+    empty: Arc<Label>,
     text_bytes: usize,
 }
 
@@ -45,11 +47,11 @@ struct Name {
     labels: Vec<u32>,
 }
 
-#[derive(Default)]
 struct Entry {
     hash: u64,
     name: u32,
-    value: Arc<str>,
+    /// Of a number that is not in use, the index's empty one.
+    label: Arc<Label>,
     series: IdList,
 }
 
@@ -85,7 +87,7 @@ impl LabelIndex {
     /// Whether this is the text of a label; never for a number that is not in use.
     pub(crate) fn is(&self, number: u32, name: &str, value: &str) -> bool {
         self.labels.get(number as usize).is_some_and(|label| {
-            *label.value == *value
+            *label.label.value == *value
                 && !label.series.is_empty()
                 && *self.names[label.name as usize].text == *name
         })
@@ -107,7 +109,7 @@ impl LabelIndex {
         self.place(Entry {
             hash,
             name,
-            value: label.shared_value(),
+            label: label.shared(self.name(name)),
             series: list,
         })
     }
@@ -143,15 +145,19 @@ impl LabelIndex {
         let labels = &self.labels;
         let is_same = |&number: &u32| {
             let label = &labels[number as usize];
-            label.name == name && label.value == value
+            label.name == name && label.label.value == value
         };
         if self.numbers.find(hash, is_same).is_some() {
             return false;
         }
+        let label = Label {
+            name: self.name(name).clone(),
+            value,
+        };
         self.place(Entry {
             hash,
             name,
-            value,
+            label: Arc::new(label),
             series: IdList::default(),
         });
         true
@@ -199,23 +205,27 @@ impl LabelIndex {
     }
 
     pub(crate) fn value(&self, number: u32) -> &Arc<str> {
-        &self.labels[number as usize].value
+        &self.label(number).value
     }
 
     pub(crate) fn series(&self, number: u32) -> &IdList {
         &self.labels[number as usize].series
     }
 
+    pub(crate) fn label(&self, number: u32) -> &Arc<Label> {
+        &self.labels[number as usize].label
+    }
+
     /// Name and value of a label.
     pub(crate) fn text(&self, number: u32) -> (&Arc<str>, &Arc<str>) {
-        let label = &self.labels[number as usize];
-        (self.name(label.name), &label.value)
+        let label = self.label(number);
+        (&label.name, &label.value)
     }
 
     pub(crate) fn compare(&self, a: u32, b: u32) -> Ordering {
         let (a, b) = (&self.labels[a as usize], &self.labels[b as usize]);
         if a.name == b.name {
-            return a.value.cmp(&b.value);
+            return a.label.value.cmp(&b.label.value);
         }
         self.name(a.name).cmp(self.name(b.name))
     }
@@ -277,7 +287,7 @@ impl LabelIndex {
 
     fn place(&mut self, label: Entry) -> u32 {
         let (hash, name) = (label.hash, label.name);
-        self.text_bytes += text_bytes(&label.value);
+        self.text_bytes += label_bytes(&label.label);
         let number = match self.free.pop() {
             Some(number) => {
                 self.labels[number as usize] = label;
@@ -296,10 +306,16 @@ impl LabelIndex {
     }
 
     fn free_label(&mut self, number: u32) {
-        let label = std::mem::take(&mut self.labels[number as usize]);
-        self.text_bytes -= text_bytes(&label.value);
-        // Its name is needed until the name's list is put right.
-        self.labels[number as usize].name = label.name;
+        let entry = &mut self.labels[number as usize];
+        let free = Entry {
+            hash: 0,
+            // Needed until the name's list is put right.
+            name: entry.name,
+            label: self.empty.clone(),
+            series: IdList::default(),
+        };
+        let label = std::mem::replace(entry, free);
+        self.text_bytes -= label_bytes(&label.label);
         if let Ok(entry) = self.numbers.find_entry(label.hash, |&n| n == number) {
             entry.remove();
         }
@@ -341,7 +357,7 @@ impl LabelIndex {
     }
 }
 
-impl AsLabel for &Label {
+impl AsLabel for &Arc<Label> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -350,12 +366,18 @@ impl AsLabel for &Label {
         &self.value
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        self.name.clone()
+    fn shared(&self, name: &Arc<str>) -> Arc<Label> {
+        if Arc::ptr_eq(&self.name, name) {
+            return (*self).clone();
+        }
+        Arc::new(Label {
+            name: name.clone(),
+            value: self.value.clone(),
+        })
     }
 
-    fn shared_value(&self) -> Arc<str> {
-        self.value.clone()
+    fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
     }
 }
 
@@ -368,13 +390,21 @@ impl AsLabel for (&str, &str) {
         self.1
     }
 
+    fn shared(&self, name: &Arc<str>) -> Arc<Label> {
+        Arc::new(Label {
+            name: name.clone(),
+            value: self.1.into(),
+        })
+    }
+
     fn shared_name(&self) -> Arc<str> {
         self.0.into()
     }
+}
 
-    fn shared_value(&self) -> Arc<str> {
-        self.1.into()
-    }
+/// A label with the text of its value, but without that of its name, which many have.
+fn label_bytes(label: &Arc<Label>) -> usize {
+    size_of::<Label>() + 2 * size_of::<usize>() + text_bytes(&label.value)
 }
 
 /// The text, and the two counters that lie before it.

@@ -162,13 +162,10 @@ impl Catalogue {
         self.sets.count()
     }
 
-    /// The label set of a series, made of the strings the catalogue shares.
+    /// The label set of a series, made of the labels that the catalogue shares.
     pub fn labels(&self, id: u32) -> Option<Labels> {
-        let labels = self.each_label(id)?;
-        let labels = labels.map(|(name, value)| Label {
-            name: name.clone(),
-            value: value.clone(),
-        });
+        let labels = self.label_numbers(id)?.iter();
+        let labels = labels.map(|&label| self.index.label(label).clone());
         Some(Labels::from_sorted(labels))
     }
 
@@ -184,10 +181,10 @@ impl Catalogue {
         self.contains(id).then(|| self.sets.get(id))
     }
 
-    /// Name and value of a label by its number, which is one that
-    /// [`Catalogue::label_numbers`] gave since the last removal.
-    pub fn label(&self, number: u32) -> Option<(&Arc<str>, &Arc<str>)> {
-        self.index.has(number).then(|| self.index.text(number))
+    /// A label by its number, which is one that [`Catalogue::label_numbers`] gave since the last
+    /// removal.
+    pub fn label(&self, number: u32) -> Option<&Arc<Label>> {
+        self.index.has(number).then(|| self.index.label(number))
     }
 
     /// Orders two series by their labels, as `Labels: Ord` does; ids not in use come first.
@@ -396,7 +393,7 @@ impl Catalogue {
             .find(hash, |id| self.sets.get(id).iter().eq(labels.clone()))
     }
 
-    fn has_labels(&self, id: u32, labels: &[Label]) -> bool {
+    fn has_labels(&self, id: u32, labels: &[Arc<Label>]) -> bool {
         let numbers = self.sets.get(id);
         let mut pairs = numbers.iter().zip(labels);
         numbers.len() == labels.len()

@@ -124,7 +124,8 @@ fn check_series(catalogue: &Catalogue, model: &Model) {
         assert_eq!(catalogue.find(labels), Some(*id));
         assert_eq!(catalogue.labels(*id).as_ref(), Some(labels));
         let numbers = catalogue.label_numbers(*id).unwrap();
-        let texts = numbers.iter().map(|&n| catalogue.label(n).unwrap());
+        let labels = numbers.iter().map(|&n| catalogue.label(n).unwrap());
+        let texts = labels.map(|label| (&label.name, &label.value));
         assert!(texts.eq(labels.iter().map(|l| (&l.name, &l.value))));
     }
     let mut sorted: Vec<u32> = model.keys().copied().collect();

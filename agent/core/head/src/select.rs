@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use narthex_catalogue::Catalogue;
 use narthex_model::matcher::all_match;
-use narthex_model::{CancelToken, Exemplar, Label, Labels, Matcher};
+use narthex_model::{CancelToken, Exemplar, Labels, Matcher};
 use narthex_storage::{LabelQuery, SelectQuery, Series, SeriesExemplars, StorageError};
 
 use crate::Head;
@@ -214,7 +214,7 @@ impl<'n> Shown<'n> {
             }
             let is_shown = self.is_shown[place].get_or_insert_with(|| {
                 let label = catalogue.label(number);
-                label.is_some_and(|(name, _)| self.names.contains(name))
+                label.is_some_and(|label| self.names.contains(&label.name))
             });
             if *is_shown {
                 self.numbers.push(number);
@@ -225,11 +225,7 @@ impl<'n> Shown<'n> {
         }
         let labels = self.numbers.iter();
         let labels = labels.filter_map(|number| catalogue.label(*number));
-        let labels = labels.map(|(name, value)| Label {
-            name: name.clone(),
-            value: value.clone(),
-        });
-        let labels = Labels::from_sorted(labels.collect::<Vec<Label>>());
+        let labels = Labels::from_sorted(labels.cloned());
         self.known.insert(self.numbers.clone(), labels.clone());
         Some(labels)
     }

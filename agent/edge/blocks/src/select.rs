@@ -277,13 +277,13 @@ struct SeriesReader {
     block: Arc<Block>,
     range_ms: (i64, i64),
     tombstones: Arc<Tombstones>,
-    /// Texts by symbol.
-    symbols: HashMap<u32, Arc<str>, BySymbol>,
+    /// By the symbols of name and value.
+    labels: HashMap<(u32, u32), Arc<Label>, BySymbol>,
     texts: SharedTexts,
     entry: SeriesEntry,
     /// Symbols and labels of the series before, most of which the next one has, too.
     symbols_before: Vec<(u32, u32)>,
-    labels_before: Vec<Label>,
+    labels_before: Vec<Arc<Label>>,
     /// If not all labels are shown.
     shown: Option<Shown>,
 }
@@ -326,7 +326,7 @@ impl SeriesReader {
         SeriesReader {
             range_ms,
             tombstones: block.tombstones(),
-            symbols: HashMap::default(),
+            labels: HashMap::default(),
             texts,
             entry: SeriesEntry::default(),
             symbols_before: Vec::new(),
@@ -400,7 +400,7 @@ impl SeriesReader {
             return None;
         }
         let labels = match self.shown.take() {
-            None => self.labels(),
+            None => self.entry_labels(),
             Some(mut shown) => {
                 let labels = self.shown_labels(&mut shown);
                 self.shown = Some(shown);
@@ -418,7 +418,8 @@ impl SeriesReader {
         }
     }
 
-    fn labels(&mut self) -> Result<Labels, ReadError> {
+    /// The labels of the entry.
+    fn entry_labels(&mut self) -> Result<Labels, ReadError> {
         self.symbols_before.truncate(self.entry.labels.len());
         self.labels_before.truncate(self.entry.labels.len());
         for place in 0..self.entry.labels.len() {
@@ -428,10 +429,7 @@ impl SeriesReader {
             if self.symbols_before.get(place) == Some(&symbols) {
                 continue;
             }
-            let label = Label {
-                name: self.text(symbols.0)?,
-                value: self.text(symbols.1)?,
-            };
+            let label = self.label(symbols)?;
             let slots = self.symbols_before.get_mut(place);
             match slots.zip(self.labels_before.get_mut(place)) {
                 Some(slots) => (*slots.0, *slots.1) = (symbols, label),
@@ -442,7 +440,7 @@ impl SeriesReader {
             }
         }
         // An empty value is as no label; no block of ours has one.
-        let is_empty = |label: &Label| label.value.is_empty();
+        let is_empty = |label: &Arc<Label>| label.value.is_empty();
         if self.labels_before.iter().any(is_empty) {
             let labels = self.labels_before.iter();
             let labels = labels.filter(|label| !is_empty(label)).cloned();
@@ -456,27 +454,27 @@ impl SeriesReader {
             return Ok(known);
         }
         let mut labels = Vec::with_capacity(shown.pairs.len());
-        for (name, value) in &shown.pairs {
-            let (name, value) = (self.text(*name)?, self.text(*value)?);
-            if !value.is_empty() {
-                labels.push(Label { name, value });
-            }
+        for symbols in &shown.pairs {
+            labels.push(self.label(*symbols)?);
         }
+        labels.retain(|label| !label.value.is_empty());
         let labels = Labels::from_sorted(labels);
         shown.known.insert(shown.pairs.clone(), labels.clone());
         Ok(labels)
     }
 
-    fn text(&mut self, symbol: u32) -> Result<Arc<str>, ReadError> {
-        if let Some(text) = self.symbols.get(&symbol) {
-            return Ok(text.clone());
+    fn label(&mut self, symbols: (u32, u32)) -> Result<Arc<Label>, ReadError> {
+        if let Some(label) = self.labels.get(&symbols) {
+            return Ok(label.clone());
         }
-        let text = self
-            .texts
-            .borrow_mut()
-            .get(self.block.index().symbol(symbol)?);
-        self.symbols.insert(symbol, text.clone());
-        Ok(text)
+        let index = self.block.index();
+        let text = |symbol| Ok(self.texts.borrow_mut().get(index.symbol(symbol)?));
+        let label = Arc::new(Label {
+            name: text(symbols.0)?,
+            value: text(symbols.1)?,
+        });
+        self.labels.insert(symbols, label.clone());
+        Ok(label)
     }
 }
 
