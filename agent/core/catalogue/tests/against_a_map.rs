@@ -124,9 +124,8 @@ fn check_series(catalogue: &Catalogue, model: &Model) {
         assert_eq!(catalogue.find(labels), Some(*id));
         assert_eq!(catalogue.labels(*id).as_ref(), Some(labels));
         let numbers = catalogue.label_numbers(*id).unwrap();
-        let labels = numbers.iter().map(|&n| catalogue.label(n).unwrap());
-        let texts = labels.map(|label| (&label.name, &label.value));
-        assert!(texts.eq(labels.iter().map(|l| (&l.name, &l.value))));
+        let ours = numbers.iter().map(|&n| &**catalogue.label(n).unwrap());
+        assert!(ours.eq(labels.iter()));
     }
     let mut sorted: Vec<u32> = model.keys().copied().collect();
     // An id that is not in use is sorted too.
