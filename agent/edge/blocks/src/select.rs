@@ -16,6 +16,9 @@ use crate::{Block, Error, folder, merge};
 
 /// So many series are read between two looks at whether to go on.
 const SERIES_PER_LOOK: usize = 256;
+/// With so many series for each value of a label, values are looked for in the lists of series that
+/// have them; else the series are read to see which they have.
+const SERIES_PER_VALUE: usize = 64;
 
 impl Block {
     /// The matching series that have samples in the range, sorted by labels.
@@ -81,7 +84,8 @@ impl Block {
             return names.map_err(Error::block(&self.index_path()));
         }
         let mut symbols = BTreeSet::new();
-        self.each_entry(query, |entry| {
+        let matching = self.matching_any(query.matcher_sets)?;
+        self.each_entry(&matching, query, |entry| {
             symbols.extend(entry.labels.iter().map(|(name, _)| *name));
         })?;
         self.texts(symbols)
@@ -101,6 +105,12 @@ impl Block {
                 .collect();
             return values.map_err(Error::block(&path));
         }
+        let matching = self.matching_any(query.matcher_sets)?;
+        let values = self.index().label_values(name);
+        let values = values.map_err(Error::block(&path))?.count();
+        if values <= matching.len() / SERIES_PER_VALUE {
+            return self.values_of_some(name, &matching, query);
+        }
         let name = self
             .index()
             .find_symbol(name)
@@ -109,11 +119,45 @@ impl Block {
             return Ok(Vec::new());
         };
         let mut symbols = BTreeSet::new();
-        self.each_entry(query, |entry| {
+        self.each_entry(&matching, query, |entry| {
             let pair = entry.labels.iter().find(|(label, _)| *label == name);
             symbols.extend(pair.map(|(_, value)| *value));
         })?;
         self.texts(symbols)
+    }
+
+    /// The values of a label with few values: each is there as soon as one series has it.
+    fn values_of_some(
+        &self,
+        name: &str,
+        matching: &[u32],
+        query: &LabelQuery<'_>,
+    ) -> Result<Vec<Arc<str>>, Error> {
+        let (index, path) = (self.index(), self.index_path());
+        let values = index.label_values(name).map_err(Error::block(&path))?;
+        let mut found = Vec::new();
+        let mut entries = Entries::new(self, (query.start_ms, query.end_ms));
+        for value in values {
+            look(&query.cancel)?;
+            let value = value.map_err(Error::block(&path))?;
+            let having = index.postings(name, value);
+            let mut having = having.map_err(Error::block(&path))?;
+            let mut rest = matching;
+            while let (Some(series), Some(&wanted)) = (having.peek(), rest.first()) {
+                if series < wanted {
+                    having.seek(wanted);
+                } else if wanted < series {
+                    let skipped = rest.partition_point(|wanted| *wanted < series);
+                    rest = rest.get(skipped..).unwrap_or_default();
+                } else if entries.read(series).is_some() {
+                    found.push(value.into());
+                    break;
+                } else {
+                    having.next();
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Label sets of the matching series, sorted.
@@ -193,28 +237,19 @@ impl Block {
         whole && all && self.tombstones().is_empty()
     }
 
-    /// Calls `visit` with each series that meets the query.
+    /// Calls `visit` with each of the series that has samples in the query's range.
     fn each_entry(
         &self,
+        series: &[u32],
         query: &LabelQuery<'_>,
         mut visit: impl FnMut(&SeriesEntry),
     ) -> Result<(), Error> {
-        let index = self.index();
-        let tombstones = self.tombstones();
-        let range = (query.start_ms, query.end_ms);
-        let mut entry = SeriesEntry::default();
-        for chunk in self
-            .matching_any(query.matcher_sets)?
-            .chunks(SERIES_PER_LOOK)
-        {
+        let mut entries = Entries::new(self, (query.start_ms, query.end_ms));
+        for some in series.chunks(SERIES_PER_LOOK) {
             look(&query.cancel)?;
-            for series in chunk {
-                if !read_entry(self, &index, *series, &mut entry) {
-                    continue;
-                }
-                let has_samples = |meta: &ChunkMeta| is_wanted(meta, range, &tombstones, *series);
-                if entry.chunks.iter().any(has_samples) {
-                    visit(&entry);
+            for series in some {
+                if let Some(entry) = entries.read(*series) {
+                    visit(entry);
                 }
             }
         }
@@ -229,6 +264,36 @@ impl Block {
             .map(|symbol| Ok(index.symbol(symbol)?.into()));
         let texts: Result<Vec<Arc<str>>, ReadError> = texts.collect();
         texts.map_err(Error::block(&self.index_path()))
+    }
+}
+
+/// Reads what the index has of one series after another.
+struct Entries<'b> {
+    block: &'b Block,
+    index: IndexReader<'b>,
+    tombstones: Arc<Tombstones>,
+    range_ms: (i64, i64),
+    entry: SeriesEntry,
+}
+
+impl<'b> Entries<'b> {
+    fn new(block: &'b Block, range_ms: (i64, i64)) -> Self {
+        Entries {
+            index: block.index(),
+            tombstones: block.tombstones(),
+            range_ms,
+            entry: SeriesEntry::default(),
+            block,
+        }
+    }
+
+    /// If the series has samples in the range.
+    fn read(&mut self, series: u32) -> Option<&SeriesEntry> {
+        if !read_entry(self.block, &self.index, series, &mut self.entry) {
+            return None;
+        }
+        let wanted = |chunk: &ChunkMeta| is_wanted(chunk, self.range_ms, &self.tombstones, series);
+        self.entry.chunks.iter().any(wanted).then_some(&self.entry)
     }
 }
 

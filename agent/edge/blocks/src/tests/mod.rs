@@ -13,4 +13,5 @@ mod planning;
 mod retaining;
 mod starts;
 mod together;
+mod values;
 mod writing;
