@@ -11,9 +11,10 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::{ListenerExt, TapIo};
 use narthex_model::Regexp;
 use narthex_storage::ReplayProgress;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -155,9 +156,19 @@ async fn serve_on(
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
+    axum::serve(without_delay(listener), service)
         .with_graceful_shutdown(stopped)
         .await
+}
+
+/// What is written is sent at once. Else the last piece of an answer waits until the client has
+/// acknowledged the one before, which clients put off for 40 ms.
+fn without_delay(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "answers on a connection are sent with delay");
+        }
+    })
 }
 
 fn asynchronous(listener: std::net::TcpListener) -> Result<TcpListener, WebError> {
@@ -409,4 +420,20 @@ fn encode(coding: Coding, body: &Bytes) -> std::io::Result<Vec<u8>> {
     let mut encoded = encoder.push(&mut body.to_vec())?;
     encoded.append(&mut encoder.finish()?);
     Ok(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::serve::Listener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_are_sent_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut listener = without_delay(listener);
+        let (accepted, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        assert!(accepted.0.nodelay().unwrap());
+    }
 }
