@@ -1,5 +1,7 @@
 //! Discoveries: plugins that find targets.
 
+use std::future::Future;
+
 use serde::de::DeserializeOwned;
 
 use crate::{ConfigError, Error, Manifest};
@@ -19,9 +21,9 @@ pub trait Discovery: Sized {
     fn new(config: Self::Config, base_directory: &str) -> Result<Self, ConfigError>;
 
     /// Publishes what there is ([`crate::publisher::publish`]), then waits for changes
-    /// ([`crate::events::wait`]) and publishes those, for ever. An error ends the run; the host
-    /// starts another one after a while and meanwhile keeps the targets.
-    fn run(self) -> Result<(), Error>;
+    /// ([`crate::events`], [`crate::http`]) and publishes those, for ever. An error ends the run;
+    /// the host starts another one after a while and meanwhile keeps the targets.
+    fn run(self) -> impl Future<Output = Result<(), Error>>;
 }
 
 /// Makes the crate a discovery plugin: `discovery!(MyDiscovery);`, once, beside the type.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::bindings::exporter::narthex::plugin::files::FileError as RawFileError;
+use crate::bindings::host::narthex::plugin as raw;
+pub use crate::bindings::host::narthex::plugin::dns::ErrorCode as DnsErrorCode;
+pub use crate::bindings::host::narthex::plugin::files::ErrorCode as FileErrorCode;
+pub use crate::bindings::host::narthex::plugin::http::ErrorCode as HttpErrorCode;
 
 /// Why a collection or a run failed: a sentence for the user. Every standard error turns into it
 /// with `?`.
@@ -67,35 +70,108 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-pub use crate::bindings::exporter::narthex::plugin::files::ErrorCode as FileErrorCode;
+impl From<raw::plugin::ConfigError> for ConfigError {
+    fn from(error: raw::plugin::ConfigError) -> Self {
+        ConfigError {
+            field: error.field,
+            message: error.message,
+        }
+    }
+}
 
-/// Why a file could not be read. Its text leaves the path out.
-#[derive(Clone, Debug)]
-pub struct FileError {
-    pub code: FileErrorCode,
-    pub message: String,
+impl From<ConfigError> for raw::plugin::ConfigError {
+    fn from(error: ConfigError) -> Self {
+        raw::plugin::ConfigError {
+            field: error.field,
+            message: error.message,
+        }
+    }
+}
+
+/// Why a call of the host gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// Not declared, or not granted by the user.
+    NotGranted(String),
+    /// One of `plugins.limits` is used up.
+    Limit(String),
+    /// The arguments make no sense.
+    Invalid(String),
+    /// The machine, or whoever was asked, could not.
+    Failed(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::NotGranted(message)
+            | CallError::Limit(message)
+            | CallError::Invalid(message)
+            | CallError::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl From<raw::plugin::CallError> for CallError {
+    fn from(error: raw::plugin::CallError) -> Self {
+        match error {
+            raw::plugin::CallError::NotGranted(message) => CallError::NotGranted(message),
+            raw::plugin::CallError::Limit(message) => CallError::Limit(message),
+            raw::plugin::CallError::Invalid(message) => CallError::Invalid(message),
+            raw::plugin::CallError::Failed(message) => CallError::Failed(message),
+        }
+    }
+}
+
+/// Defines an error that has a code to decide by and a text for people.
+macro_rules! coded_error {
+    ($(#[$doc:meta])* $name:ident, $code:ident, $raw:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            pub code: $code,
+            pub message: String,
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.message)
+            }
+        }
+
+        impl std::error::Error for $name {}
+
+        impl From<$raw> for $name {
+            fn from(error: $raw) -> Self {
+                $name {
+                    code: error.code,
+                    message: error.message,
+                }
+            }
+        }
+    };
+}
+
+coded_error! {
+    /// Why a file could not be read. Its text leaves the path out.
+    FileError, FileErrorCode, raw::files::FileError
+}
+
+coded_error! {
+    /// Why a request got no answer. Answers of any status are answers.
+    HttpError, HttpErrorCode, raw::http::HttpError
+}
+
+coded_error! {
+    /// Why a name could not be looked up.
+    DnsError, DnsErrorCode, raw::dns::DnsError
 }
 
 impl FileError {
     /// Whether the file is simply not there.
     pub fn is_not_found(&self) -> bool {
         self.code == FileErrorCode::NotFound
-    }
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for FileError {}
-
-impl From<RawFileError> for FileError {
-    fn from(error: RawFileError) -> Self {
-        FileError {
-            code: error.code,
-            message: error.message,
-        }
     }
 }

@@ -16,7 +16,8 @@ pub trait Exporter: Sized {
 
     fn new(config: Self::Config) -> Result<Self, ConfigError>;
 
-    /// Collects once. An error says why there are no metrics this time.
+    /// Collects once. An error says why there are no metrics this time. To ask several servers at
+    /// once, use [`crate::block_on`].
     fn collect(&mut self, metrics: &mut Metrics) -> Result<(), Error>;
 }
 

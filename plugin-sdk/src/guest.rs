@@ -3,10 +3,10 @@
 
 use crate::bindings::discovery::exports::narthex::plugin as discovery_exports;
 use crate::bindings::exporter::exports::narthex::plugin as exporter_exports;
-use crate::bindings::exporter::narthex::plugin::plugin::{
+use crate::bindings::host::narthex::plugin::plugin::{
     ConfigError as RawConfigError, Manifest as RawManifest,
 };
-use crate::{ConfigError, Discovery, Exporter, Metrics, config, host};
+use crate::{ConfigError, Discovery, Exporter, Metrics, block_on, config, host, logging};
 
 pub trait ExporterGuest {
     type Plugin: Exporter;
@@ -21,12 +21,12 @@ pub trait DiscoveryGuest {
 
 impl<G: ExporterGuest> exporter_exports::metrics::Guest for G {
     fn describe() -> RawManifest {
-        report_panics();
+        prepare();
         G::Plugin::manifest().into_raw(G::VERSION)
     }
 
     fn configure(json: String) -> Result<(), RawConfigError> {
-        report_panics();
+        prepare();
         let plugin = config::parse(&json).and_then(G::Plugin::new)?;
         G::with_plugin(|slot| *slot = Some(plugin));
         Ok(())
@@ -46,20 +46,20 @@ impl<G: ExporterGuest> exporter_exports::metrics::Guest for G {
 
 impl<G: DiscoveryGuest> discovery_exports::targets::Guest for G {
     fn describe() -> RawManifest {
-        report_panics();
+        prepare();
         G::Plugin::manifest().into_raw(G::VERSION)
     }
 
     fn validate(request: discovery_exports::targets::Request) -> Result<(), RawConfigError> {
-        report_panics();
+        prepare();
         make::<G>(&request)?;
         Ok(())
     }
 
     fn run(request: discovery_exports::targets::Request) -> Result<(), String> {
-        report_panics();
+        prepare();
         let plugin = make::<G>(&request).map_err(|error| error.to_string())?;
-        plugin.run().map_err(|error| error.to_string())
+        block_on(plugin.run()).map_err(|error| error.to_string())
     }
 }
 
@@ -70,17 +70,10 @@ fn make<G: DiscoveryGuest>(
     G::Plugin::new(parsed, &request.base_directory)
 }
 
-impl From<ConfigError> for RawConfigError {
-    fn from(error: ConfigError) -> Self {
-        RawConfigError {
-            field: error.field,
-            message: error.message,
-        }
-    }
-}
-
-/// A panic ends as a trap, which by itself says nothing: its text goes to the log before, where
-/// the host picks it up.
-fn report_panics() {
+/// Each export that may come first does this.
+fn prepare() {
+    // A panic ends as a trap, which by itself says nothing: its text goes to the log before, where
+    // the host picks it up.
     std::panic::set_hook(Box::new(|info| host::log::error(info.to_string())));
+    logging::install();
 }

@@ -1,6 +1,6 @@
 //! What a plugin says of itself.
 
-use crate::bindings::exporter::narthex::plugin::plugin as raw;
+use crate::bindings::host::narthex::plugin::plugin as raw;
 
 /// What a plugin is for and what it wants to be allowed. The version is added by the macro that
 /// exports the plugin: it is the crate's.
@@ -23,6 +23,7 @@ pub struct Manifest {
 pub struct Wants {
     pub files: Vec<String>,
     pub http: Vec<String>,
+    pub dns: Vec<String>,
     pub environment: Vec<String>,
     pub system: bool,
     pub query: bool,
@@ -50,15 +51,59 @@ impl Manifest {
         self
     }
 
+    /// Wants to request these URLs, as `https://api.example.com/v1/*`: a `*` stands for any run of
+    /// characters. A plugin that requests what its configuration names wants `*://*`.
+    pub fn requests(mut self, url: impl Into<String>) -> Self {
+        self.wants.http.push(url.into());
+        self
+    }
+
+    /// Requests these URLs too, where that is granted, but can do without.
+    pub fn may_request(mut self, url: impl Into<String>) -> Self {
+        self.optional.http.push(url.into());
+        self
+    }
+
+    /// Wants to look up these names, as `*.example.com`. A plugin that looks up what its
+    /// configuration names wants `*`.
+    pub fn looks_up(mut self, name: impl Into<String>) -> Self {
+        self.wants.dns.push(name.into());
+        self
+    }
+
+    /// Looks up these names too, where that is granted, but can do without.
+    pub fn may_look_up(mut self, name: impl Into<String>) -> Self {
+        self.optional.dns.push(name.into());
+        self
+    }
+
     /// Wants to read this environment variable.
     pub fn reads_environment(mut self, name: impl Into<String>) -> Self {
         self.wants.environment.push(name.into());
         self
     }
 
+    /// Reads this environment variable too, where that is granted, but can do without.
+    pub fn may_read_environment(mut self, name: impl Into<String>) -> Self {
+        self.optional.environment.push(name.into());
+        self
+    }
+
     /// Wants facts about the machine: [`crate::system`].
     pub fn knows_system(mut self) -> Self {
         self.wants.system = true;
+        self
+    }
+
+    /// Makes use of facts about the machine where that is granted, but can do without.
+    pub fn may_know_system(mut self) -> Self {
+        self.optional.system = true;
+        self
+    }
+
+    /// Wants to ask the agent's own store: [`crate::query`].
+    pub fn queries(mut self) -> Self {
+        self.wants.query = true;
         self
     }
 
@@ -92,6 +137,7 @@ impl Wants {
         raw::Wants {
             files: self.files,
             http: self.http,
+            dns: self.dns,
             environment: self.environment,
             system: self.system,
             query: self.query,

@@ -8,9 +8,11 @@ mod content;
 
 use std::collections::BTreeMap;
 
+use futures_util::future::{Either, select};
+use futures_util::stream::{self, SelectAll, StreamExt};
+use narthex_plugin_sdk::events::{Watch, sleep_ms};
 use narthex_plugin_sdk::{
-    ConfigError, Discovery, Duration, Error, Manifest, TargetGroup, events, files, glob, log,
-    publisher,
+    ConfigError, Discovery, Duration, Error, Manifest, TargetGroup, files, glob, publisher, tracing,
 };
 use serde::Deserialize;
 
@@ -62,19 +64,20 @@ impl Discovery for FileDiscovery {
         })
     }
 
-    fn run(mut self) -> Result<(), Error> {
+    async fn run(mut self) -> Result<(), Error> {
+        let interval_ms = self.refresh_interval_ms;
         // Watched before they are read, so that no change falls between.
-        for path in &self.paths {
-            if let Err(error) = events::watch(path) {
-                log::error(format!("cannot watch {path}: {error}"));
-            }
-        }
-        let mut timer = events::timer(self.refresh_interval_ms)?;
-        let found = self.refresh();
-        publisher::publish(&found)?;
+        // Where nothing can be watched, only the clock is left.
+        let mut changes = self.watch().chain(stream::pending());
+        let mut refresh = sleep_ms(interval_ms);
+        publisher::publish(&self.refresh())?;
         loop {
-            if events::wait()?.contains(&timer) {
-                timer = events::timer(self.refresh_interval_ms)?;
+            match select(changes.next(), refresh).await {
+                Either::Left((_, rest)) => refresh = rest,
+                Either::Right((slept, _)) => {
+                    slept?;
+                    refresh = sleep_ms(interval_ms);
+                }
             }
             let changed = self.refresh();
             if !changed.is_empty() {
@@ -85,6 +88,17 @@ impl Discovery for FileDiscovery {
 }
 
 impl FileDiscovery {
+    fn watch(&self) -> SelectAll<Watch> {
+        let mut all = SelectAll::new();
+        for path in &self.paths {
+            match Watch::new(path) {
+                Ok(watch) => all.push(watch),
+                Err(error) => tracing::error!("cannot watch {path}: {error}"),
+            }
+        }
+        all
+    }
+
     /// Reads all files; gives the groups that are new, changed or gone.
     fn refresh(&mut self) -> Vec<TargetGroup> {
         let mut now = BTreeMap::new();
@@ -99,7 +113,7 @@ impl FileDiscovery {
                 // Gone between the listing and the reading.
                 Ok(None) => changed.extend(emptied(former.as_deref().unwrap_or_default())),
                 Err(error) => {
-                    log::error(format!("{path}: {error}"));
+                    tracing::error!("{path}: {error}");
                     if let Some(former) = former {
                         now.insert(path, former);
                     }
@@ -130,7 +144,7 @@ impl FileDiscovery {
                 }
                 Err(error) if error.is_not_found() => {}
                 Err(error) => {
-                    log::error(format!("cannot list {folder}: {error}"));
+                    tracing::error!("cannot list {folder}: {error}");
                     let in_folder = |path: &&String| {
                         path.rsplit_once('/')
                             .is_some_and(|(at, last)| at == folder && glob::matches(name, last))

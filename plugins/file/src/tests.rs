@@ -1,15 +1,15 @@
 //! Target files, good and bad, as the plugin meets them.
 
+use narthex_plugin_sdk::FileErrorCode;
 use narthex_plugin_sdk::fake::{Host, Level};
-use narthex_plugin_sdk::{FileErrorCode, testing};
+use narthex_plugin_sdk::testing::{self, Outcome};
 
 use super::*;
 
 /// Runs with this configuration until the host's script is over.
 fn run(host: &Host, config: &str) -> Vec<Vec<String>> {
     let discovery: FileDiscovery = testing::discovery(config, "/etc/narthex").unwrap();
-    let end = discovery.run().unwrap_err();
-    assert_eq!(end.to_string(), "the test's script is over");
+    assert_eq!(testing::run(discovery), Outcome::Waits);
     let publications = host.published();
     publications.iter().map(|groups| lines(groups)).collect()
 }
