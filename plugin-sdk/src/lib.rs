@@ -22,6 +22,7 @@ pub mod host;
 mod logging;
 pub mod manifest;
 pub mod metrics;
+pub mod target_groups;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 

@@ -4,7 +4,6 @@
 //! in stand before it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use tracing::field::{Field, Visit};
@@ -25,15 +24,23 @@ thread_local! {
     static SPANS: RefCell<Spans> = RefCell::default();
 }
 
+/// There are never many, so lists do; and they keep plugins small.
 #[derive(Default)]
 struct Spans {
     last_id: u64,
-    known: HashMap<u64, Span>,
+    known: Vec<Span>,
     /// Those that are entered, the innermost last.
     entered: Vec<u64>,
 }
 
+impl Spans {
+    fn get_mut(&mut self, id: u64) -> Option<&mut Span> {
+        self.known.iter_mut().find(|span| span.id == id)
+    }
+}
+
 struct Span {
+    id: u64,
     text: String,
     holders: usize,
 }
@@ -54,9 +61,10 @@ impl Subscriber for HostLog {
         let text = format!("{name}{}", line.fields);
         SPANS.with_borrow_mut(|spans| {
             spans.last_id += 1;
+            let id = spans.last_id;
             let holders = 1;
-            spans.known.insert(spans.last_id, Span { text, holders });
-            Id::from_u64(spans.last_id)
+            spans.known.push(Span { id, text, holders });
+            Id::from_u64(id)
         })
     }
 
@@ -64,7 +72,7 @@ impl Subscriber for HostLog {
         let mut line = Line::default();
         values.record(&mut line);
         SPANS.with_borrow_mut(|spans| {
-            if let Some(span) = spans.known.get_mut(&span.into_u64()) {
+            if let Some(span) = spans.get_mut(span.into_u64()) {
                 span.text.push_str(&line.fields);
             }
         });
@@ -75,12 +83,14 @@ impl Subscriber for HostLog {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        let mut text = SPANS.with_borrow(|spans| {
-            let entered = spans.entered.iter();
-            let texts = entered.filter_map(|id| spans.known.get(id));
-            texts
-                .map(|span| format!("{}: ", span.text))
-                .collect::<String>()
+        let mut text = String::new();
+        SPANS.with_borrow_mut(|spans| {
+            for at in 0..spans.entered.len() {
+                if let Some(span) = spans.get_mut(spans.entered[at]) {
+                    text.push_str(&span.text);
+                    text.push_str(": ");
+                }
+            }
         });
         text.push_str(&line.message);
         // Without a message the fields begin the line.
@@ -106,7 +116,7 @@ impl Subscriber for HostLog {
 
     fn clone_span(&self, span: &Id) -> Id {
         SPANS.with_borrow_mut(|spans| {
-            if let Some(span) = spans.known.get_mut(&span.into_u64()) {
+            if let Some(span) = spans.get_mut(span.into_u64()) {
                 span.holders += 1;
             }
         });
@@ -116,13 +126,13 @@ impl Subscriber for HostLog {
     fn try_close(&self, span: Id) -> bool {
         SPANS.with_borrow_mut(|spans| {
             let id = span.into_u64();
-            let Some(span) = spans.known.get_mut(&id) else {
+            let Some(span) = spans.get_mut(id) else {
                 return false;
             };
             span.holders -= 1;
             let is_last = span.holders == 0;
             if is_last {
-                spans.known.remove(&id);
+                spans.known.retain(|known| known.id != id);
             }
             is_last
         })

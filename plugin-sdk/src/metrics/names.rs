@@ -57,14 +57,15 @@ pub(super) fn check_labels(metric: &str, names: &[&str], fault: &mut Option<Stri
 
 /// `{name="value",…}`, empty where there are no labels.
 pub(crate) fn label_text(names: &[String], values: &[String]) -> String {
-    let pairs: Vec<String> = names
-        .iter()
-        .zip(values)
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={value:?}"))
-        .collect();
-    match pairs.is_empty() {
-        true => String::new(),
-        false => format!("{{{}}}", pairs.join(",")),
+    let mut text = String::new();
+    for (name, value) in names.iter().zip(values) {
+        if !value.is_empty() {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push_str(&format!("{name}={value:?}"));
+        }
     }
+    if !text.is_empty() {
+        text.push('}');
+    }
+    text
 }
