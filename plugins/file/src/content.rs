@@ -3,10 +3,8 @@
 //! Both are read strictly, as Prometheus does: an unknown field, a group that is null, or a label
 //! without a name make the whole file wrong.
 
-use std::collections::BTreeMap;
-
+use narthex_plugin_sdk::target_groups::{self, StaticGroup};
 use narthex_plugin_sdk::{Error, TargetGroup};
-use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -25,19 +23,10 @@ impl Format {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Group {
-    #[serde(default)]
-    targets: Option<Vec<String>>,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
-
 /// A file's groups. The path names them, and says which format they are in.
 pub(crate) fn parse(path: &str, bytes: Vec<u8>) -> Result<Vec<TargetGroup>, Error> {
     let text = String::from_utf8(bytes).map_err(|_| Error::new("the file is not UTF-8"))?;
-    let groups: Vec<Option<Group>> = match Format::of(path) {
+    let groups: Vec<Option<StaticGroup>> = match Format::of(path) {
         Some(Format::Json) => serde_json::from_str(&text)?,
         Some(Format::Yaml) => yaml(&text)?,
         None => {
@@ -46,35 +35,11 @@ pub(crate) fn parse(path: &str, bytes: Vec<u8>) -> Result<Vec<TargetGroup>, Erro
             ));
         }
     };
-    groups
-        .into_iter()
-        .enumerate()
-        .map(|(at, group)| {
-            let group = group.ok_or_else(|| Error::new(format!("group {at} is null")))?;
-            target_group(path, at, group)
-        })
-        .collect()
+    target_groups::from_list(groups, path, "__meta_filepath")
 }
 
 /// An empty document has no groups.
-fn yaml(text: &str) -> Result<Vec<Option<Group>>, Error> {
-    let groups: Option<Vec<Option<Group>>> = serde_yaml::from_str(text)?;
+fn yaml(text: &str) -> Result<Vec<Option<StaticGroup>>, Error> {
+    let groups: Option<Vec<Option<StaticGroup>>> = serde_yaml::from_str(text)?;
     Ok(groups.unwrap_or_default())
-}
-
-fn target_group(path: &str, at: usize, group: Group) -> Result<TargetGroup, Error> {
-    let mut labels = group.labels.unwrap_or_default();
-    if labels.contains_key("") {
-        return Err(Error::new(format!("group {at} has a label without a name")));
-    }
-    labels.insert("__meta_filepath".to_owned(), path.to_owned());
-    let targets = group.targets.unwrap_or_default();
-    Ok(TargetGroup {
-        source: format!("{path}:{at}"),
-        targets: targets
-            .into_iter()
-            .map(|address| vec![("__address__".to_owned(), address)])
-            .collect(),
-        labels: labels.into_iter().collect(),
-    })
 }

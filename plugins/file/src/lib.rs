@@ -6,13 +6,15 @@
 
 mod content;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, SelectAll, StreamExt};
 use narthex_plugin_sdk::events::{Watch, sleep_ms};
+use narthex_plugin_sdk::target_groups::Published;
 use narthex_plugin_sdk::{
-    ConfigError, Discovery, Duration, Error, Manifest, TargetGroup, files, glob, publisher, tracing,
+    ConfigError, Discovery, Duration, Error, FileError, FileErrorCode, Manifest, TargetGroup,
+    files, glob, tracing,
 };
 use serde::Deserialize;
 
@@ -27,12 +29,15 @@ pub struct Config {
     refresh_interval: Duration,
 }
 
+/// So many watches may fire before the files are read again.
+const CHANGES_AT_ONCE: usize = 64;
+
 fn default_refresh_interval() -> Duration {
     Duration { ms: 300_000 }
 }
 
 pub struct FileDiscovery {
-    /// Absolute, with a pattern at most in the last segment.
+    /// Absolute; segments may be patterns, those with `*` only in the last one.
     paths: Vec<String>,
     refresh_interval_ms: u64,
     /// The last good groups of each file.
@@ -66,22 +71,24 @@ impl Discovery for FileDiscovery {
 
     async fn run(mut self) -> Result<(), Error> {
         let interval_ms = self.refresh_interval_ms;
-        // Watched before they are read, so that no change falls between.
-        // Where nothing can be watched, only the clock is left.
-        let mut changes = self.watch().chain(stream::pending());
+        let mut published = Published::new();
+        // Watched before they are read, so that no change falls between. Where nothing can be
+        // watched, only the clock is left.
+        let changes = self.watch().chain(stream::pending());
+        let mut changes = changes.ready_chunks(CHANGES_AT_ONCE);
         let mut refresh = sleep_ms(interval_ms);
-        publisher::publish(&self.refresh())?;
         loop {
+            self.read_all();
+            let groups = self.known.values().flatten().cloned();
+            if let Err(error) = published.set_all(groups) {
+                tracing::error!("{error}");
+            }
             match select(changes.next(), refresh).await {
                 Either::Left((_, rest)) => refresh = rest,
                 Either::Right((slept, _)) => {
                     slept?;
                     refresh = sleep_ms(interval_ms);
                 }
-            }
-            let changed = self.refresh();
-            if !changed.is_empty() {
-                publisher::publish(&changed)?;
             }
         }
     }
@@ -91,70 +98,54 @@ impl FileDiscovery {
     fn watch(&self) -> SelectAll<Watch> {
         let mut all = SelectAll::new();
         for path in &self.paths {
-            match Watch::new(path) {
+            // The host knows no pattern but `*`.
+            let watched = match path.rsplit_once('/') {
+                Some((folder, name)) if glob::is_pattern(name) && !name.contains('*') => {
+                    format!("{folder}/*")
+                }
+                _ => path.clone(),
+            };
+            match Watch::new(&watched) {
                 Ok(watch) => all.push(watch),
-                Err(error) => tracing::error!("cannot watch {path}: {error}"),
+                Err(error) => tracing::error!("cannot watch {watched}: {error}"),
             }
         }
         all
     }
 
-    /// Reads all files; gives the groups that are new, changed or gone.
-    fn refresh(&mut self) -> Vec<TargetGroup> {
+    fn read_all(&mut self) {
         let mut now = BTreeMap::new();
-        let mut changed = Vec::new();
         for path in self.matching_files() {
-            let former = self.known.remove(&path);
             match read(&path) {
                 Ok(Some(groups)) => {
-                    changed.extend(differences(former.as_deref().unwrap_or_default(), &groups));
                     now.insert(path, groups);
                 }
                 // Gone between the listing and the reading.
-                Ok(None) => changed.extend(emptied(former.as_deref().unwrap_or_default())),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::error!("{path}: {error}");
-                    if let Some(former) = former {
+                    if let Some(former) = self.known.remove(&path) {
                         now.insert(path, former);
                     }
                 }
             }
         }
-        for former in self.known.values() {
-            changed.extend(emptied(former));
-        }
         self.known = now;
-        changed
     }
 
-    /// The files there are. A folder that cannot be listed keeps those that are known of it.
-    fn matching_files(&self) -> Vec<String> {
-        let mut found = Vec::new();
+    /// The files there are. Where a folder cannot be listed, those that are known stay.
+    fn matching_files(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
         for path in &self.paths {
-            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-            if !glob::is_pattern(name) {
-                found.push(path.clone());
-                continue;
-            }
-            match files::entries(if folder.is_empty() { "/" } else { folder }) {
-                Ok(entries) => {
-                    let names = entries.into_iter().map(|entry| entry.name);
-                    let matching = names.filter(|entry| glob::matches(name, entry));
-                    found.extend(matching.map(|entry| format!("{folder}/{entry}")));
-                }
-                Err(error) if error.is_not_found() => {}
+            match expand(path) {
+                Ok(paths) => found.extend(paths),
                 Err(error) => {
-                    tracing::error!("cannot list {folder}: {error}");
-                    let in_folder = |path: &&String| {
-                        path.rsplit_once('/')
-                            .is_some_and(|(at, last)| at == folder && glob::matches(name, last))
-                    };
-                    found.extend(self.known.keys().filter(in_folder).cloned());
+                    tracing::error!("cannot list {path}: {error}");
+                    let known = self.known.keys().filter(|known| is_match(path, known));
+                    found.extend(known.cloned());
                 }
             }
         }
-        found.sort();
-        found.dedup();
         found
     }
 }
@@ -168,24 +159,44 @@ fn read(path: &str) -> Result<Option<Vec<TargetGroup>>, Error> {
     }
 }
 
-/// The groups of `now` that are not in `former` as they are, and those that `now` lacks, emptied.
-fn differences(former: &[TargetGroup], now: &[TargetGroup]) -> Vec<TargetGroup> {
-    let mut changed: Vec<TargetGroup> = now
-        .iter()
-        .filter(|group| !former.contains(group))
-        .cloned()
-        .collect();
-    // Sources are numbered, so what the longer list has more is at its end.
-    changed.extend(emptied(former.get(now.len()..).unwrap_or_default()));
-    changed
+/// What a path with patterns in its segments stands for.
+fn expand(path: &str) -> Result<Vec<String>, FileError> {
+    let mut found = vec![String::new()];
+    for segment in path.split('/').skip(1) {
+        let mut deeper = Vec::new();
+        for folder in found {
+            if !glob::is_pattern(segment) {
+                deeper.push(format!("{folder}/{segment}"));
+                continue;
+            }
+            match files::entries(if folder.is_empty() { "/" } else { &folder }) {
+                Ok(entries) => {
+                    let names = entries.into_iter().map(|entry| entry.name);
+                    let matching = names.filter(|name| glob::matches(segment, name));
+                    deeper.extend(matching.map(|name| format!("{folder}/{name}")));
+                }
+                Err(error) if is_no_folder(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found = deeper;
+    }
+    Ok(found)
 }
 
-fn emptied(groups: &[TargetGroup]) -> impl Iterator<Item = TargetGroup> {
-    groups.iter().map(|group| TargetGroup {
-        source: group.source.clone(),
-        targets: Vec::new(),
-        labels: Vec::new(),
-    })
+fn is_no_folder(error: &FileError) -> bool {
+    matches!(
+        error.code,
+        FileErrorCode::NotFound | FileErrorCode::NotADirectory
+    )
+}
+
+fn is_match(pattern: &str, path: &str) -> bool {
+    let (patterns, names) = (pattern.split('/'), path.split('/'));
+    patterns.clone().count() == names.clone().count()
+        && patterns.zip(names).all(|(pattern, name)| {
+            pattern == name || (glob::is_pattern(pattern) && glob::matches(pattern, name))
+        })
 }
 
 /// A path ends in .json, .yml or .yaml; a `*` may stand in its last segment.
@@ -204,12 +215,24 @@ fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Absolute, without `.` and `..`: it becomes the label `__meta_filepath`.
 fn join(base_directory: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        return path.to_owned();
+    let from_base = format!("{base_directory}/{path}");
+    let whole = match path.starts_with('/') {
+        true => path,
+        false => &from_base,
+    };
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in whole.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
     }
-    let path = path.strip_prefix("./").unwrap_or(path);
-    format!("{}/{path}", base_directory.trim_end_matches('/'))
+    format!("/{}", segments.join("/"))
 }
 
 #[cfg(test)]

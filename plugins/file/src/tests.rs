@@ -1,6 +1,6 @@
 //! Target files, good and bad, as the plugin meets them.
 
-use narthex_plugin_sdk::FileErrorCode;
+use narthex_plugin_sdk::CallError;
 use narthex_plugin_sdk::fake::{Host, Level};
 use narthex_plugin_sdk::testing::{self, Outcome};
 
@@ -222,4 +222,74 @@ fn looks_again_after_the_refresh_interval() {
     let config = r#"{"files": ["/t/a.json"], "refresh_interval": "30s"}"#;
     assert_eq!(run(&host, config), [[""; 0]]);
     assert_eq!(errors(&host), [""; 0]);
+}
+
+#[test]
+fn patterns_stand_in_any_segment() {
+    let host = Host::install();
+    for path in [
+        "/t/a1/x.json",
+        "/t/a2/x.json",
+        "/t/b1/x.json",
+        "/t/a1/y.json",
+    ] {
+        host.write(path, r#"[{"targets": ["a:1"]}]"#);
+    }
+    host.write("/t/a3", "no folder");
+    host.then(|host| {
+        host.fail(
+            "/t/a2/x.json",
+            FileErrorCode::InputOutput,
+            "input/output error",
+        );
+    });
+    host.then_pass_ms(300_000);
+    let publications = run(
+        &host,
+        r#"{"files": ["/t/../t/a[12]/./?.json", "/t//a?/x.json"]}"#,
+    );
+    let group = |path: &str| format!("{path}:0: a:1 __meta_filepath={path}");
+    assert_eq!(
+        publications,
+        [["/t/a1/x.json", "/t/a1/y.json", "/t/a2/x.json"].map(group)]
+    );
+    assert_eq!(errors(&host), ["/t/a2/x.json: input/output error"]);
+}
+
+#[test]
+fn patterns_without_a_star_are_watched() {
+    let host = Host::install();
+    host.then(|host| {
+        host.write("/t/a1.json", r#"[{"targets": ["a:1"]}]"#);
+    });
+    let publications = run(&host, r#"{"files": ["/t/a?.json"]}"#);
+    assert_eq!(publications.len(), 2);
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_keeps_its_files() {
+    let host = Host::install();
+    host.write("/t/a.json", r#"[{"targets": ["a:1"]}]"#);
+    host.write("/u/a.json", r#"[{"targets": ["a:1"]}]"#);
+    host.then(|host| {
+        host.fail("/t", FileErrorCode::PermissionDenied, "permission denied");
+        host.remove("/u/a.json");
+    });
+    let publications = run(&host, r#"{"files": ["/t/*.json", "/u/*.json"]}"#);
+    assert_eq!(publications.len(), 2);
+    assert_eq!(publications[1], ["/u/a.json:0:  "]);
+    assert_eq!(errors(&host), ["cannot list /t/*.json: permission denied"]);
+}
+
+#[test]
+fn what_the_host_refuses_is_tried_again() {
+    let host = Host::install();
+    host.write("/t/a.json", r#"[{"targets": ["a:1"]}]"#);
+    host.fail_publishing(Some(CallError::Limit("too many targets".to_owned())));
+    host.then(|host| {
+        host.fail_publishing(None);
+    });
+    host.then_pass_ms(300_000);
+    assert_eq!(run(&host, r#"{"files": ["/t/a.json"]}"#).len(), 1);
+    assert_eq!(errors(&host), ["too many targets"]);
 }
