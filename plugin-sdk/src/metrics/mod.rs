@@ -127,29 +127,20 @@ impl Metrics {
     }
 
     fn start_family(&mut self, name: &str, help: &str, kind: MetricType) -> usize {
-        if !is_metric_name(name) {
-            self.fault
-                .get_or_insert_with(|| format!("invalid metric name {name:?}"));
-        }
+        names::check_metric(name, &mut self.fault);
         let at = self.families.len();
         self.by_name.insert(name.to_owned(), at);
-        self.families.push(Family {
-            name: name.to_owned(),
-            kind,
-            help: help.to_owned(),
-            unit: String::new(),
-            label_names: Vec::new(),
-            label_values: Vec::new(),
-            values: Values::empty(kind),
-            timestamps_ms: Vec::new(),
-            start_timestamps_ms: Vec::new(),
-        });
+        let family = Family::new(name, help, kind, Vec::new());
+        self.families.push(family);
         at
     }
 
-    /// Adds whole families, as another [`Metrics`] has finished them.
+    /// Adds whole families: what another [`Metrics`] has finished, or [`Family::new`] has begun.
     pub fn extend(&mut self, families: Vec<Family>) {
         for family in families {
+            names::check_metric(&family.name, &mut self.fault);
+            let labels: Vec<&str> = family.label_names.iter().map(String::as_str).collect();
+            names::check_labels(&family.name, &labels, &mut self.fault);
             let at = self.families.len();
             if self.by_name.insert(family.name.clone(), at).is_some() {
                 let fault = || format!("the family {} is given twice", family.name);

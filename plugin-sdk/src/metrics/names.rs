@@ -44,6 +44,12 @@ pub(super) const fn ends_with(name: &str, end: &str) -> bool {
     true
 }
 
+pub(super) fn check_metric(name: &str, fault: &mut Option<String>) {
+    if !is_metric_name(name) {
+        fault.get_or_insert_with(|| format!("invalid metric name {name:?}"));
+    }
+}
+
 pub(super) fn check_labels(metric: &str, names: &[&str], fault: &mut Option<String>) {
     for (at, name) in names.iter().enumerate() {
         if !is_label_name(name) {

@@ -240,3 +240,36 @@ fn columns_hold_all_that_is_given() {
     assert_eq!(visits.times.start_timestamp_ms, Some(500));
     assert!(matches!(families[5].values, Values::NativeHistograms(_)));
 }
+
+#[test]
+fn labels_may_be_known_late() {
+    let mut family = Family::new("a", "A.", MetricType::Gauge, vec!["x".to_owned()]);
+    let label = |value: &str| vec![value.to_owned()];
+    family.push(label("1"), 2.0, Times::default()).unwrap();
+    for (labels, value, expected) in [
+        (
+            label("2"),
+            Value::Histogram(Histogram::new(&[])),
+            "metric a has a value",
+        ),
+        (
+            vec![],
+            Value::Number(1.0),
+            "metric a is given with the labels",
+        ),
+    ] {
+        let error = family.clone().push(labels, value, Times::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let mut metrics = Metrics::new();
+    metrics.extend(vec![family]);
+    let families = metrics.finish().unwrap();
+    assert_eq!(testing::lines(&families), ["a{x=\"1\"} 2"]);
+    for (name, label) in [("a-b", "x"), ("a", "x y"), ("a", "__x")] {
+        let mut metrics = Metrics::new();
+        let labels = vec![label.to_owned()];
+        metrics.extend(vec![Family::new(name, "", MetricType::Gauge, labels)]);
+        assert!(metrics.finish().is_err(), "{name} {label}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The values of metrics, and the columns they stand in.
 
+use crate::Error;
+
 use super::{Family, Histogram, MetricType, NativeHistogram, Summary, Times, Values};
 
 /// A value of any kind.
@@ -190,6 +192,40 @@ pub struct Given<'a> {
 }
 
 impl Family {
+    /// A family whose labels are known only at run time, to be filled by [`Family::push`] and handed
+    /// to [`super::Metrics::extend`]. Where they are known before, the builders are easier.
+    pub fn new(
+        name: impl Into<String>,
+        help: impl Into<String>,
+        kind: MetricType,
+        label_names: Vec<String>,
+    ) -> Self {
+        Family {
+            name: name.into(),
+            kind,
+            help: help.into(),
+            unit: String::new(),
+            label_names,
+            label_values: Vec::new(),
+            values: Values::empty(kind),
+            timestamps_ms: Vec::new(),
+            start_timestamps_ms: Vec::new(),
+        }
+    }
+
+    /// Adds a metric with a value for each label.
+    pub fn push(
+        &mut self,
+        label_values: Vec<String>,
+        value: impl Into<Value>,
+        times: Times,
+    ) -> Result<(), Error> {
+        let mut fault = None;
+        let labels = label_values.into_iter();
+        super::push(self, &mut fault, labels, value.into(), times);
+        fault.map_or(Ok(()), |fault| Err(Error::new(fault)))
+    }
+
     /// Whether it has no metrics.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
