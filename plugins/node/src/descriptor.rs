@@ -1,7 +1,7 @@
 //! The families that collectors give: type, name and help, which are node_exporter's.
 
 use narthex_plugin_sdk::metrics::FamilyBuilder;
-use narthex_plugin_sdk::{MetricType, Metrics};
+use narthex_plugin_sdk::{MetricType, Metrics, Value};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptor {
@@ -28,7 +28,7 @@ pub(crate) const fn counter(name: &'static str, help: &'static str) -> Descripto
 
 impl Descriptor {
     /// The family, to add metrics to.
-    pub(crate) fn family<'a>(&self, metrics: &'a mut Metrics) -> FamilyBuilder<'a, 0> {
+    pub(crate) fn family<'a>(&self, metrics: &'a mut Metrics) -> FamilyBuilder<'a, Value, 0> {
         metrics.family(self.name, self.help, self.kind)
     }
 

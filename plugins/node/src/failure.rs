@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use narthex_plugin_sdk::{Error, FileError};
+use narthex_plugin_sdk::{CallError, Error, FileError};
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -33,6 +33,12 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Failed(error)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Failure::Failed(error.into())
     }
 }
 

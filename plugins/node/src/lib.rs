@@ -17,7 +17,7 @@ mod text;
 use std::collections::{BTreeMap, HashSet};
 
 use narthex_plugin_sdk::{
-    ConfigError, Error, Exporter, Family, Manifest, Metrics, clock, log, system,
+    ConfigError, Error, Exporter, Family, Manifest, Metrics, clock, system, tracing,
 };
 
 use collectors::{Chosen, Collector};
@@ -143,8 +143,8 @@ fn tell(
         return;
     }
     match failure {
-        Failure::NoData(_) => log::debug(format!("collector {name}: no data: {text}")),
-        Failure::Failed(_) => log::error(format!("collector {name}: {text}")),
+        Failure::NoData(_) => tracing::debug!("collector {name}: no data: {text}"),
+        Failure::Failed(_) => tracing::error!("collector {name}: {text}"),
     }
     told.insert(name, text);
 }

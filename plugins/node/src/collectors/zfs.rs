@@ -136,7 +136,7 @@ fn untyped<'a>(
     prefix: &str,
     file: &str,
     field: &str,
-) -> narthex_plugin_sdk::metrics::FamilyBuilder<'a, 0> {
+) -> narthex_plugin_sdk::metrics::FamilyBuilder<'a, narthex_plugin_sdk::Value, 0> {
     metrics.family(
         &format!("node_{prefix}_{}", field.replace('-', "_")),
         &format!("kstat.zfs.misc.{file}.{field}"),

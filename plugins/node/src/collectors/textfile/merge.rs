@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use narthex_plugin_sdk::{Family, Metric, MetricType, Metrics, Value};
+use narthex_plugin_sdk::metrics::Times;
+use narthex_plugin_sdk::{Error, Family, MetricType, Metrics, Value};
 
 use super::parse;
 
@@ -71,7 +72,15 @@ impl Merged {
                     let error = format!("{} is node_exporter's own", together.name);
                     errors.insert(together.paths.join(", "), error);
                 }
-                false => families.push(together.into_family()),
+                false => {
+                    let paths = together.paths.join(", ");
+                    match together.into_family() {
+                        Ok(family) => families.push(family),
+                        Err(error) => {
+                            errors.insert(paths, error.to_string());
+                        }
+                    }
+                }
             }
         }
         metrics.extend(families);
@@ -105,7 +114,7 @@ impl Together {
     }
 
     /// Labels that some of the metrics lack are empty there.
-    fn into_family(self) -> Family {
+    fn into_family(self) -> Result<Family, Error> {
         let mut names: Vec<String> = Vec::new();
         for (name, _) in self.metrics.iter().flat_map(|metric| &metric.labels) {
             if !names.contains(name) {
@@ -117,7 +126,7 @@ impl Together {
             .help
             .unwrap_or_else(|| format!("Metric read from {}", self.paths.join(", ")));
         let mut seen = HashSet::new();
-        let mut metrics = Vec::with_capacity(self.metrics.len());
+        let mut family = Family::new(self.name, help, self.kind, names.clone());
         for metric in self.metrics {
             let mut labels: HashMap<String, String> = metric.labels.into_iter().collect();
             let values = names
@@ -125,24 +134,14 @@ impl Together {
                 .map(|name| labels.remove(name).unwrap_or_default());
             let label_values: Vec<String> = values.collect();
             if seen.insert(label_values.clone()) {
-                metrics.push(Metric {
-                    label_values,
-                    value: match metric.value {
-                        parse::Value::Number(value) => Value::Number(value),
-                        parse::Value::Histogram(histogram) => Value::Histogram(histogram),
-                        parse::Value::Summary(summary) => Value::Summary(summary),
-                    },
-                    timestamp_ms: None,
-                });
+                let value = match metric.value {
+                    parse::Value::Number(value) => Value::Number(value),
+                    parse::Value::Histogram(histogram) => Value::Histogram(histogram),
+                    parse::Value::Summary(summary) => Value::Summary(summary),
+                };
+                family.push(label_values, value, Times::default())?;
             }
         }
-        Family {
-            name: self.name,
-            kind: self.kind,
-            help,
-            unit: String::new(),
-            label_names: names,
-            metrics,
-        }
+        Ok(family)
     }
 }

@@ -7,7 +7,7 @@ mod parse;
 
 use std::collections::BTreeMap;
 
-use narthex_plugin_sdk::{ConfigError, Metrics, files, glob, log};
+use narthex_plugin_sdk::{ConfigError, Metrics, files, glob, tracing};
 
 use super::Collector;
 use crate::descriptor::{Descriptor, gauge};
@@ -98,7 +98,7 @@ impl TextFile {
     fn tell(&mut self, errors: BTreeMap<String, String>) {
         for (path, error) in &errors {
             if self.told.get(path) != Some(error) {
-                log::error(format!("collector textfile: {path}: {error}"));
+                tracing::error!("collector textfile: {path}: {error}");
             }
         }
         self.told = errors;
