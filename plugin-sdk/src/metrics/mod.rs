@@ -59,9 +59,19 @@ impl Metrics {
         self.typed(name, help, MetricType::Counter)
     }
 
+    /// A family of which nobody knows whether it only counts up.
+    pub fn unknown(&mut self, name: &str, help: &str) -> FamilyBuilder<'_, f64, 0> {
+        self.typed(name, help, MetricType::Unknown)
+    }
+
     /// A family of [`Histogram`]s.
     pub fn histogram(&mut self, name: &str, help: &str) -> FamilyBuilder<'_, Histogram, 0> {
         self.typed(name, help, MetricType::Histogram)
+    }
+
+    /// A family of [`Histogram`]s of which values may leave again: of what waits, say.
+    pub fn gauge_histogram(&mut self, name: &str, help: &str) -> FamilyBuilder<'_, Histogram, 0> {
+        self.typed(name, help, MetricType::GaugeHistogram)
     }
 
     /// A family of [`NativeHistogram`]s.
