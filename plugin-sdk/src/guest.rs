@@ -74,6 +74,8 @@ fn make<G: DiscoveryGuest>(
 fn prepare() {
     // A panic ends as a trap, which by itself says nothing: its text goes to the log before, where
     // the host picks it up.
-    std::panic::set_hook(Box::new(|info| host::log::error(info.to_string())));
+    std::panic::set_hook(Box::new(|info| {
+        host::log::write(host::log::Level::Error, info.to_string());
+    }));
     logging::install();
 }

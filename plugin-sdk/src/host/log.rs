@@ -1,25 +1,10 @@
-//! Lines in the agent's log, marked with the plugin's name. The macros of [`crate::tracing`] write
-//! here too, and are what a plugin should use.
+//! Lines in the agent's log, marked with the plugin's name. A plugin writes them by the macros of
+//! [`crate::tracing`], which end here.
 
 use super::backend::log;
 pub use crate::bindings::host::narthex::plugin::log::Level;
 
+/// Writes a line. More of them in a second than the limit allows are counted and dropped.
 pub fn write(level: Level, message: impl AsRef<str>) {
     log::write(level, message.as_ref());
-}
-
-pub fn debug(message: impl AsRef<str>) {
-    write(Level::Debug, message);
-}
-
-pub fn info(message: impl AsRef<str>) {
-    write(Level::Info, message);
-}
-
-pub fn warn(message: impl AsRef<str>) {
-    write(Level::Warn, message);
-}
-
-pub fn error(message: impl AsRef<str>) {
-    write(Level::Error, message);
 }
