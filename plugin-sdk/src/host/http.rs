@@ -44,6 +44,9 @@ impl Client {
         base_directory: &str,
     ) -> Result<Self, ConfigError> {
         let json = serde_json::to_string(options).map_err(|error| ConfigError::new("", error))?;
+        if json == "{}" {
+            return Ok(Client::new());
+        }
         let id = http::make_client(&json, base_directory)?;
         Ok(Client(id))
     }

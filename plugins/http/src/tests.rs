@@ -93,7 +93,8 @@ fn configurations_are_checked() {
         assert_eq!(error.is_empty(), expected.is_empty(), "{json}: {error}");
     }
     host.fail_clients(Some(ConfigError::new("tls_config.ca_file", "no such file")));
-    let made = testing::discovery::<HttpDiscovery>(r#"{"url": "http://a"}"#, "/");
+    let config = r#"{"url": "http://a", "tls_config": {"ca_file": "x"}}"#;
+    let made = testing::discovery::<HttpDiscovery>(config, "/");
     let error = made.err().unwrap().to_string();
     assert_eq!(error, "tls_config.ca_file: no such file");
 }
