@@ -1,6 +1,8 @@
 //! Taking a metric family apart into series: a histogram is several of them.
 
-use narthex_model::{Labels, MetricFamily, MetricType, MetricValue, number};
+use std::sync::Arc;
+
+use narthex_model::{Histogram, Labels, MetricFamily, MetricType, MetricValue, number};
 
 /// One sample of a family. The series' name is the family's name with `suffix`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -9,26 +11,52 @@ pub struct FamilySample<'a> {
     pub labels: &'a Labels,
     /// `le` or `quantile` with its number.
     pub bound: Option<(&'static str, f64)>,
+    /// Of a native histogram its count.
     pub value: f64,
+    pub histogram: Option<&'a Arc<Histogram>>,
     pub timestamp_ms: Option<i64>,
+    pub start_timestamp_ms: Option<i64>,
 }
 
 /// Calls `visit` for every series that the family stands for, in the order of the text format.
-pub fn for_each_sample<'a>(family: &'a MetricFamily, mut visit: impl FnMut(FamilySample<'a>)) {
+pub fn for_each_sample<'a>(family: &'a MetricFamily, visit: impl FnMut(FamilySample<'a>)) {
+    for_each(family, true, visit);
+}
+
+/// As [`for_each_sample`], where native histograms can't be told: of one there are sum and count.
+pub(crate) fn for_each_text_sample<'a>(
+    family: &'a MetricFamily,
+    visit: impl FnMut(FamilySample<'a>),
+) {
+    for_each(family, false, visit);
+}
+
+fn for_each<'a>(
+    family: &'a MetricFamily,
+    has_natives: bool,
+    mut visit: impl FnMut(FamilySample<'a>),
+) {
     let (sum_suffix, count_suffix) = match family.metadata.kind {
         MetricType::GaugeHistogram => ("_gsum", "_gcount"),
         _ => ("_sum", "_count"),
     };
     for metric in &family.metrics {
-        let mut give = |suffix, bound, value| {
+        let mut give_any = |suffix, bound, value, histogram| {
             visit(FamilySample {
                 suffix,
                 labels: &metric.labels,
                 bound,
                 value,
+                histogram,
                 timestamp_ms: metric.timestamp_ms,
+                start_timestamp_ms: metric.start_timestamp_ms,
             });
         };
+        if has_natives && let MetricValue::NativeHistogram(histogram) = &metric.value {
+            give_any("", None, histogram.count, Some(histogram));
+            continue;
+        }
+        let mut give = |suffix, bound, value| give_any(suffix, bound, value, None);
         match &metric.value {
             MetricValue::Float(value) => give("", None, *value),
             MetricValue::Histogram {
@@ -42,6 +70,11 @@ pub fn for_each_sample<'a>(family: &'a MetricFamily, mut visit: impl FnMut(Famil
                 give("_bucket", Some(("le", f64::INFINITY)), *count);
                 give(sum_suffix, None, *sum);
                 give(count_suffix, None, *count);
+            }
+            MetricValue::NativeHistogram(histogram) => {
+                give("_bucket", Some(("le", f64::INFINITY)), histogram.count);
+                give(sum_suffix, None, histogram.sum);
+                give(count_suffix, None, histogram.count);
             }
             MetricValue::Summary {
                 quantiles,

@@ -442,11 +442,14 @@ fn families() -> impl Strategy<Value = Vec<MetricFamily>> {
         labels,
         value,
         timestamp_ms,
+        start_timestamp_ms: None,
     });
     let family = (name(), ".{0,10}", metric).prop_map(|(name, help, metric)| {
         let kind = match metric.value {
             MetricValue::Float(_) => MetricType::Gauge,
-            MetricValue::Histogram { .. } => MetricType::Histogram,
+            MetricValue::Histogram { .. } | MetricValue::NativeHistogram(_) => {
+                MetricType::Histogram
+            }
             MetricValue::Summary { .. } => MetricType::Summary,
         };
         MetricFamily {

@@ -8,7 +8,7 @@ use narthex_model::labels::{is_legacy_label_name, is_legacy_metric_name};
 use narthex_model::{MetricFamily, MetricType, number};
 
 use crate::Format;
-use crate::family::{FamilySample, for_each_sample, format_bound};
+use crate::family::{FamilySample, for_each_text_sample, format_bound};
 
 /// Writes the families in Prometheus text, version 0.0.4.
 pub fn write_text(families: &[MetricFamily], out: &mut String) {
@@ -19,7 +19,7 @@ pub fn write_text(families: &[MetricFamily], out: &mut String) {
         metadata_line("TYPE", &family.name, out);
         out.push_str(text_type(family.metadata.kind));
         out.push('\n');
-        for_each_sample(family, |sample| {
+        for_each_text_sample(family, |sample| {
             write_sample(&family.name, &sample, Format::Text, out);
         });
     }
@@ -42,7 +42,7 @@ pub fn write_openmetrics(families: &[MetricFamily], out: &mut String) {
         metadata_line("HELP", name, out);
         escape(&family.metadata.help, true, out);
         out.push('\n');
-        for_each_sample(family, |sample| {
+        for_each_text_sample(family, |sample| {
             write_sample(&family.name, &sample, Format::OpenMetrics, out);
         });
     }

@@ -14,7 +14,7 @@ use crate::head::Pages;
 use crate::ids::Reserve;
 use crate::page::{page_of, slot_of};
 use crate::starts::UNKNOWN;
-use crate::{Head, Log, histogram_check};
+use crate::{Head, Log};
 
 /// Characters that the labels of an exemplar may have in all.
 const EXEMPLAR_CHARACTERS: usize = 128;
@@ -80,7 +80,7 @@ impl<'a> Batch<'a> {
         timestamp_ms: i64,
         histogram: Arc<Histogram>,
     ) -> Result<SeriesRef, AppendError> {
-        histogram_check::check(&histogram).map_err(AppendError::InvalidHistogram)?;
+        histogram.check().map_err(AppendError::InvalidHistogram)?;
         let series = self.find_or_create(labels)?;
         self.push_histogram(id_of(series), timestamp_ms, histogram);
         Ok(series)
@@ -92,7 +92,7 @@ impl<'a> Batch<'a> {
         timestamp_ms: i64,
         histogram: Arc<Histogram>,
     ) -> Result<(), AppendError> {
-        histogram_check::check(&histogram).map_err(AppendError::InvalidHistogram)?;
+        histogram.check().map_err(AppendError::InvalidHistogram)?;
         let id = self.known(series)?;
         self.push_histogram(id, timestamp_ms, histogram);
         Ok(())

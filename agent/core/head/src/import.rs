@@ -14,7 +14,7 @@ use crate::page::{PageInner, page_of, slot_of};
 use crate::sealed::{Place, SealedEntry};
 use crate::side::{LateFit, is_stale, same};
 use crate::starts::UNKNOWN;
-use crate::{Batch, Head, histogram_check};
+use crate::{Batch, Head};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
@@ -84,7 +84,7 @@ impl<'a> Import<'a> {
         histogram: Arc<Histogram>,
         start_ms: i64,
     ) -> Result<(), ImportError> {
-        histogram_check::check(&histogram).map_err(ImportError::InvalidHistogram)?;
+        histogram.check().map_err(ImportError::InvalidHistogram)?;
         let value = SampleValue::Histogram(histogram);
         self.sample(series, timestamp_ms, value, start_ms);
         Ok(())

@@ -32,7 +32,6 @@ mod delete;
 mod exemplars;
 mod fragments;
 mod head;
-mod histogram_check;
 mod history;
 mod hot;
 mod ids;

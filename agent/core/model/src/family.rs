@@ -1,6 +1,8 @@
 //! Metric families as an exporter gives them: a name, a type, help, and the metrics.
 
-use crate::Labels;
+use std::sync::Arc;
+
+use crate::{Histogram, Labels};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MetricType {
@@ -53,6 +55,8 @@ pub struct Metric {
     pub value: MetricValue,
     /// Where the exporter gives its own time.
     pub timestamp_ms: Option<i64>,
+    /// When it began to count, where the exporter knows.
+    pub start_timestamp_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +69,7 @@ pub enum MetricValue {
         sum: f64,
         count: f64,
     },
+    NativeHistogram(Arc<Histogram>),
     Summary {
         quantiles: Vec<(f64, f64)>,
         sum: f64,

@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod histogram_arithmetic;
 pub mod histogram_bounds;
 mod histogram_buckets;
+mod histogram_check;
 mod histogram_layout;
 mod histogram_reset;
 pub mod histogram_trim;

@@ -332,10 +332,18 @@ impl<'a> Batch<'a> {
         let Some(sample) = self.judge(line, seen_before) else {
             return Ok(());
         };
-        match self
-            .appender
-            .append_known(series, sample.time_ms, sample.value)
-        {
+        let added = match line.histogram() {
+            None => {
+                let value = sample.value;
+                self.appender.append_known(series, sample.time_ms, value)
+            }
+            Some(histogram) => {
+                let histogram = histogram.clone();
+                let appender = &mut self.appender;
+                appender.append_known_histogram(series, sample.time_ms, histogram)
+            }
+        };
+        match added {
             Ok(()) => self.note_taken(at, series, &sample, line),
             Err(AppendError::UnknownSeries) => self.add_forgotten(at, &sample, line)?,
             Err(_) => {}
@@ -355,7 +363,7 @@ impl<'a> Batch<'a> {
         let Some(labels) = self.labels(line)? else {
             return Ok(());
         };
-        let added = self.appender.append(&labels, sample.time_ms, sample.value);
+        let added = self.append_new(&labels, sample, line);
         if let Ok(series) = added {
             self.memory.series.renew(at, series);
             self.note_taken(at, series, sample, line);
@@ -373,7 +381,7 @@ impl<'a> Batch<'a> {
         let Some(sample) = self.judge(line, false) else {
             return Ok(());
         };
-        let added = self.appender.append(&labels, sample.time_ms, sample.value);
+        let added = self.append_new(&labels, &sample, line);
         if let Ok(series) = added {
             let (at, new) = self.memory.series.learn(key, series);
             self.counts.added += u64::from(new);
@@ -387,6 +395,22 @@ impl<'a> Batch<'a> {
     fn labels(&self, line: &impl Line) -> Result<Option<Labels>, ScrapeError> {
         let described = self.described.as_deref();
         labels::stored(line, self.target_labels, self.rules, described)
+    }
+
+    fn append_new(
+        &mut self,
+        labels: &Labels,
+        sample: &Sample,
+        line: &impl Line,
+    ) -> Result<SeriesRef, AppendError> {
+        match line.histogram() {
+            None => self.appender.append(labels, sample.time_ms, sample.value),
+            Some(histogram) => {
+                let histogram = histogram.clone();
+                let appender = &mut self.appender;
+                appender.append_histogram(labels, sample.time_ms, histogram)
+            }
+        }
     }
 
     /// The sample as it is to be stored, if it is. Whether it fits what the store has of its series
@@ -423,6 +447,11 @@ impl<'a> Batch<'a> {
 
     #[inline]
     fn note_taken(&mut self, at: usize, series: SeriesRef, sample: &Sample, line: &impl Line) {
+        if self.rules.features.start_timestamps
+            && let Some(start_ms) = line.start_ms()
+        {
+            self.appender.set_start(self.taken, start_ms);
+        }
         self.taken += 1;
         if sample.tracked {
             self.memory.series.track(at);

@@ -610,6 +610,7 @@ impl Exporter for Fake {
                     labels: Labels::from_pairs([("zone", "own")]),
                     value: MetricValue::Float(calls as f64),
                     timestamp_ms: None,
+                    start_timestamp_ms: None,
                 }],
             }])
         })

@@ -2,15 +2,25 @@
 //! plugin's family.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use narthex_exposition::{Exemplar, FamilySample, RawLabels, Series, format_bound};
-use narthex_model::{METRIC_NAME, MetricFamily};
+use narthex_model::{Histogram, METRIC_NAME, MetricFamily};
 
 use crate::error::ScrapeError;
 
 pub(super) trait Line {
+    /// Of a native histogram of no use.
     fn value(&self) -> f64;
+    /// The value, where it is a native histogram.
+    fn histogram(&self) -> Option<&Arc<Histogram>> {
+        None
+    }
     fn timestamp_ms(&self) -> Option<i64>;
+    /// When it began to count, where the sample itself says so. Of a page another line does.
+    fn start_ms(&self) -> Option<i64> {
+        None
+    }
     fn exemplar(&self) -> Option<&Exemplar<'_>>;
     /// The labels as the target gives them, the name first. This is the slow part.
     fn labels(&self) -> Result<RawLabels<'_>, ScrapeError>;
@@ -72,8 +82,16 @@ impl Line for FamilyLine<'_> {
         self.sample.value
     }
 
+    fn histogram(&self) -> Option<&Arc<Histogram>> {
+        self.sample.histogram
+    }
+
     fn timestamp_ms(&self) -> Option<i64> {
         self.sample.timestamp_ms
+    }
+
+    fn start_ms(&self) -> Option<i64> {
+        self.sample.start_timestamp_ms
     }
 
     fn exemplar(&self) -> Option<&Exemplar<'_>> {

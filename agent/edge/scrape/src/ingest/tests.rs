@@ -482,6 +482,7 @@ fn families_go_the_same_way() {
                 count,
             },
             timestamp_ms: None,
+            start_timestamp_ms: None,
         }],
     };
     let mut target = Target::new(rules());
@@ -579,6 +580,7 @@ fn a_series_that_the_store_forgot_goes_on_by_its_labels() {
                 count: 3.0,
             },
             timestamp_ms: None,
+            start_timestamp_ms: None,
         }],
     };
     let page = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\na 1\na{} 2\n";

@@ -1,21 +1,23 @@
 //! What makes a native histogram invalid in itself.
 
-use narthex_model::histogram::{CUSTOM_BOUNDS_SCHEMA, Span};
-use narthex_model::{Histogram, is_stale_nan};
+use crate::histogram::{CUSTOM_BOUNDS_SCHEMA, Histogram, Span};
+use crate::is_stale_nan;
 
-/// Says what is wrong, if something is. A stale marker is never wrong.
-pub(crate) fn check(histogram: &Histogram) -> Result<(), &'static str> {
-    if is_stale_nan(histogram.sum) {
-        return Ok(());
+impl Histogram {
+    /// Says what is wrong, if something is. A stale marker is never wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if is_stale_nan(self.sum) {
+            return Ok(());
+        }
+        if self.schema == CUSTOM_BOUNDS_SCHEMA {
+            check_custom(self)?;
+        } else {
+            check_exponential(self)?;
+        }
+        check_spans(&self.positive_spans, &self.positive_buckets)?;
+        check_spans(&self.negative_spans, &self.negative_buckets)?;
+        check_counts(self)
     }
-    if histogram.schema == CUSTOM_BOUNDS_SCHEMA {
-        check_custom(histogram)?;
-    } else {
-        check_exponential(histogram)?;
-    }
-    check_spans(&histogram.positive_spans, &histogram.positive_buckets)?;
-    check_spans(&histogram.negative_spans, &histogram.negative_buckets)?;
-    check_counts(histogram)
 }
 
 fn check_custom(histogram: &Histogram) -> Result<(), &'static str> {
@@ -95,9 +97,8 @@ fn check_counts(histogram: &Histogram) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use narthex_model::STALE_NAN;
-
     use super::*;
+    use crate::STALE_NAN;
 
     fn histogram() -> Histogram {
         Histogram {
@@ -135,21 +136,21 @@ mod tests {
 
     #[test]
     fn what_is_valid() {
-        assert_eq!(check(&histogram()), Ok(()));
-        assert_eq!(check(&custom()), Ok(()));
+        assert_eq!(histogram().check(), Ok(()));
+        assert_eq!(custom().check(), Ok(()));
         let stale = Histogram {
             sum: STALE_NAN,
             count: -1.0,
             schema: 99,
             ..histogram()
         };
-        assert_eq!(check(&stale), Ok(()));
+        assert_eq!(stale.check(), Ok(()));
         for count in [6.0, 6.9] {
             let below_the_buckets = Histogram {
                 count,
                 ..histogram()
             };
-            assert_eq!(check(&below_the_buckets), Ok(()));
+            assert_eq!(below_the_buckets.check(), Ok(()));
         }
     }
 
@@ -169,7 +170,7 @@ mod tests {
         for (change, expected) in changes {
             let mut changed = histogram();
             change(&mut changed);
-            let reason = check(&changed).unwrap_err();
+            let reason = changed.check().unwrap_err();
             assert!(reason.contains(expected), "{reason}");
         }
         let changes: [(Change, &str); 6] = [
@@ -183,7 +184,7 @@ mod tests {
         for (change, expected) in changes {
             let mut changed = custom();
             change(&mut changed);
-            let reason = check(&changed).unwrap_err();
+            let reason = changed.check().unwrap_err();
             assert!(reason.contains(expected), "{reason}");
         }
     }
