@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::config::{HttpClientConfig, SecretSource};
 use crate::error::{BuildError, Error};
+use crate::resolver::{Hook, Resolver};
 use crate::tls::{self, Material};
 
 /// Connections that are not used for so long are closed.
@@ -25,6 +26,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     config: HttpClientConfig,
+    resolver: Option<Arc<dyn Resolver>>,
     /// The client as the certificates' files last were.
     built: Mutex<Built>,
 }
@@ -49,17 +51,45 @@ pub struct Request<'a> {
 pub struct Response {
     host: String,
     timeout: Duration,
-    deadline: Instant,
+    /// None: the body may take as long as it likes.
+    deadline: Option<Instant>,
     inner: reqwest::Response,
+}
+
+/// Where an answer says that what was asked for is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    pub url: String,
+    /// Method and body stay; else it is to be asked for with GET.
+    pub keeps_method: bool,
 }
 
 impl Client {
     /// Builds the client; reads the certificates that the configuration names.
     pub fn new(config: HttpClientConfig) -> Result<Self, BuildError> {
+        Self::build(config, None)
+    }
+
+    /// As [`Client::new`]; hosts that are names are looked up by `resolver`.
+    pub fn with_resolver(
+        config: HttpClientConfig,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, BuildError> {
+        Self::build(config, Some(resolver))
+    }
+
+    fn build(
+        config: HttpClientConfig,
+        resolver: Option<Arc<dyn Resolver>>,
+    ) -> Result<Self, BuildError> {
         let material = Material::read(&config.tls)?;
-        let client = build(&config, &material)?;
+        let client = build(&config, &material, resolver.clone())?;
         let built = Mutex::new(Built { material, client });
-        Ok(Client(Arc::new(Inner { config, built })))
+        Ok(Client(Arc::new(Inner {
+            config,
+            resolver,
+            built,
+        })))
     }
 
     pub fn config(&self) -> &HttpClientConfig {
@@ -73,6 +103,18 @@ impl Client {
     /// Sends `body`; its type belongs into the request's headers.
     pub async fn post(&self, request: &Request<'_>, body: Bytes) -> Result<Response, Error> {
         self.send(Method::POST, request, Some(body)).await
+    }
+
+    /// Sends a request of any method; without a body, an empty one.
+    pub async fn request(
+        &self,
+        method: &str,
+        request: &Request<'_>,
+        body: Option<Bytes>,
+    ) -> Result<Response, Error> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Error::Configuration(format!("{method:?} is not a valid method")))?;
+        self.send(method, request, body).await
     }
 
     async fn send(
@@ -90,7 +132,7 @@ impl Client {
                 inner: inner?,
                 host,
                 timeout: request.timeout,
-                deadline,
+                deadline: Some(deadline),
             }),
             Err(_) => Err(Error::Timeout {
                 host,
@@ -124,10 +166,13 @@ impl Client {
                 .send()
                 .await
                 .map_err(|e| Error::from_reqwest(&e, &host_of(&url)))?;
-            let Some(next) = self.redirect_target(&response, &url)? else {
+            let redirect = match self.0.config.follow_redirects {
+                true => redirect(&response)?,
+                false => None,
+            };
+            let Some((next, keeps_method)) = redirect else {
                 return Ok(response);
             };
-            let keeps_method = matches!(response.status().as_u16(), 307 | 308);
             if !keeps_method && method != Method::GET {
                 method = Method::GET;
                 body = None;
@@ -140,28 +185,6 @@ impl Client {
             host: host_of(&first),
             limit: REDIRECT_LIMIT,
         })
-    }
-
-    fn redirect_target(
-        &self,
-        response: &reqwest::Response,
-        url: &Url,
-    ) -> Result<Option<Url>, Error> {
-        let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-        if !redirects || !self.0.config.follow_redirects {
-            return Ok(None);
-        }
-        let Some(location) = response.headers().get(LOCATION) else {
-            return Ok(None);
-        };
-        let location = String::from_utf8_lossy(location.as_bytes());
-        match url.join(&location) {
-            Ok(next) => Ok(Some(next)),
-            Err(error) => Err(Error::Broken {
-                host: host_of(url),
-                reason: format!("it redirects to {location:?}, which is not a valid URL: {error}"),
-            }),
-        }
     }
 
     /// The client for the certificates as their files are now.
@@ -223,7 +246,7 @@ impl Inner {
         let material = Material::read(&self.config.tls)?;
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if built.material != material {
-            built.client = build(&self.config, &material)?;
+            built.client = build(&self.config, &material, self.resolver.clone())?;
             built.material = material;
         }
         Ok(built.client.clone())
@@ -253,9 +276,37 @@ impl Response {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
+    /// All of them in their order, as text.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, String)> {
+        let headers = self.inner.headers().iter();
+        headers.map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str(), value)
+        })
+    }
+
+    /// Where it redirects to; also where the client does not follow.
+    pub fn redirect(&self) -> Result<Option<Redirect>, Error> {
+        let redirect = redirect(&self.inner)?;
+        Ok(redirect.map(|(url, keeps_method)| Redirect {
+            url: url.into(),
+            keeps_method,
+        }))
+    }
+
+    /// From here on the body may take as long as it likes.
+    pub fn without_deadline(mut self) -> Self {
+        self.deadline = None;
+        self
+    }
+
     /// The next piece of the body; None at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match timeout_at(self.deadline, self.inner.chunk()).await {
+        let chunk = match self.deadline {
+            Some(deadline) => timeout_at(deadline, self.inner.chunk()).await,
+            None => Ok(self.inner.chunk().await),
+        };
+        match chunk {
             Ok(chunk) => chunk.map_err(|e| Error::from_reqwest(&e, &self.host)),
             Err(_) => Err(Error::Timeout {
                 host: self.host.clone(),
@@ -278,7 +329,31 @@ impl Response {
     }
 }
 
-fn build(config: &HttpClientConfig, material: &Material) -> Result<reqwest::Client, BuildError> {
+/// Where an answer redirects to, and whether the method stays.
+fn redirect(response: &reqwest::Response) -> Result<Option<(Url, bool)>, Error> {
+    let status = response.status().as_u16();
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = response.headers().get(LOCATION) else {
+        return Ok(None);
+    };
+    let url = response.url();
+    let location = String::from_utf8_lossy(location.as_bytes());
+    match url.join(&location) {
+        Ok(next) => Ok(Some((next, matches!(status, 307 | 308)))),
+        Err(error) => Err(Error::Broken {
+            host: host_of(url),
+            reason: format!("it redirects to {location:?}, which is not a valid URL: {error}"),
+        }),
+    }
+}
+
+fn build(
+    config: &HttpClientConfig,
+    material: &Material,
+    resolver: Option<Arc<dyn Resolver>>,
+) -> Result<reqwest::Client, BuildError> {
     let tls = tls::client_config(&config.tls, material, config.enable_http2)?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -287,6 +362,9 @@ fn build(config: &HttpClientConfig, material: &Material) -> Result<reqwest::Clie
         .pool_idle_timeout(IDLE_TIMEOUT);
     if !config.enable_http2 {
         builder = builder.http1_only();
+    }
+    if let Some(resolver) = resolver {
+        builder = builder.dns_resolver(Arc::new(Hook(resolver)));
     }
     if let Some(url) = &config.proxy_url {
         let proxy = reqwest::Proxy::all(url)

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::resolver::ResolveError;
+
 /// Why no client could be built: the configuration is at fault, or a file that it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
@@ -26,6 +28,12 @@ pub enum Error {
     /// A file with a secret or a certificate, or a header that cannot be sent.
     #[error("{0}")]
     Configuration(String),
+    /// The host's name leads to no address.
+    #[error("cannot connect to {host}: {reason}")]
+    Name { host: String, reason: String },
+    /// The host's name leads to addresses that the resolver refuses.
+    #[error("{reason}")]
+    Refused { host: String, reason: String },
     #[error("cannot connect to {host}: {reason}")]
     Connect { host: String, reason: String },
     #[error("TLS with {host} failed: {reason}")]
@@ -56,6 +64,18 @@ impl Error {
         let host = host.to_owned();
         if let Some(reason) = tls_reason(error) {
             return Error::Tls { host, reason };
+        }
+        if let Some(refusal) = chain(error).find_map(|error| error.downcast_ref()) {
+            return match refusal {
+                ResolveError::Unknown(_) => Error::Name {
+                    host,
+                    reason: refusal.to_string(),
+                },
+                ResolveError::Refused(_) => Error::Refused {
+                    host,
+                    reason: refusal.to_string(),
+                },
+            };
         }
         let reason = deepest_reason(error);
         if error.is_connect() {

@@ -12,12 +12,14 @@
 mod client;
 mod config;
 mod error;
+mod resolver;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Request, Response};
+pub use client::{Client, Redirect, Request, Response};
 pub use config::{Authorization, BasicAuth, HttpClientConfig, Secret, SecretSource, TlsConfig};
 pub use error::{BuildError, Error};
+pub use resolver::{Lookup, ResolveError, Resolver};
 pub use tls::install_crypto_provider;

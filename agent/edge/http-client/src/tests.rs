@@ -481,3 +481,75 @@ async fn a_proxy_is_asked_instead() {
     let seen = body(get(&client, &format!("http://{direct}/x"), LONG).await).await;
     assert!(seen.starts_with("GET /x HTTP/1.1\r\n"), "{seen}");
 }
+
+/// Knows one name, and one that it refuses.
+struct Names(std::net::IpAddr);
+
+impl crate::Resolver for Names {
+    fn resolve(&self, host: &str) -> crate::Lookup {
+        let answer = match host {
+            "known.test" => Ok(vec![self.0]),
+            "evil.test" => Err(crate::ResolveError::Refused("not to be asked".to_owned())),
+            _ => Err(crate::ResolveError::Unknown("no such host".to_owned())),
+        };
+        Box::pin(async move { answer })
+    }
+}
+
+#[tokio::test]
+async fn names_are_looked_up_by_the_callers_resolver() {
+    let address: std::net::SocketAddr = serve(ok).parse().unwrap();
+    let resolver = Arc::new(Names(address.ip()));
+    let client = Client::with_resolver(HttpClientConfig::default(), resolver).unwrap();
+    let url = |host: &str| format!("http://{host}:{}/x", address.port());
+    let seen = body(get(&client, &url("known.test"), LONG).await).await;
+    assert!(seen.starts_with("GET /x"), "{seen}");
+    let error = |host: &'static str| {
+        let (client, url) = (client.clone(), url(host));
+        async move { get(&client, &url, LONG).await.err().unwrap() }
+    };
+    let refused = error("evil.test").await;
+    assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
+    let unknown = error("other.test").await;
+    assert!(matches!(unknown, Error::Name { .. }), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn any_method_and_redirects_that_are_not_followed() {
+    let target = serve(|request| {
+        let moved = request.starts_with("DELETE /old ");
+        match moved {
+            true => answer("307 Moved", "Location: /new\r\nContent-Length: 0\r\n", ""),
+            false => ok(request.lines().next().unwrap_or_default()),
+        }
+    });
+    let config = HttpClientConfig {
+        follow_redirects: false,
+        ..HttpClientConfig::default()
+    };
+    let (client, url) = (client(config), format!("http://{target}/old"));
+    let request = Request {
+        url: &url,
+        headers: &[],
+        timeout: LONG,
+    };
+    let response = client.request("DELETE", &request, None).await.unwrap();
+    let redirect = response.redirect().unwrap().unwrap();
+    assert_eq!(redirect.url, format!("http://{target}/new"));
+    assert!(redirect.keeps_method);
+    let headers: Vec<_> = response
+        .headers()
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(headers, ["location", "content-length", "connection"]);
+    let request = Request {
+        url: &redirect.url,
+        ..request
+    };
+    let response = client.request("DELETE", &request, None).await.unwrap();
+    assert_eq!(response.redirect(), Ok(None));
+    let line = response.without_deadline().body(100).await.unwrap();
+    assert_eq!(line, b"DELETE /new HTTP/1.1");
+    let wrong = client.request("A B", &request, None).await.err().unwrap();
+    assert!(wrong.to_string().contains("not a valid method"), "{wrong}");
+}
