@@ -7,14 +7,14 @@
 pub mod capability;
 pub mod discovery;
 pub mod exporter;
+pub mod query;
 pub mod script;
 
 pub use capability::{Capabilities, FileAccess, HttpAccess};
 pub use discovery::{DiscoveryError, DiscoveryProvider, DiscoveryRequest, TargetSink};
 pub use exporter::{Exporter, ExporterError, ExporterHandle};
-pub use script::{
-    AlertScript, EvaluateContext, ScriptAlert, ScriptError, ScriptQuery, ScriptSeries,
-};
+pub use query::{Queries, Query, QuerySeries};
+pub use script::{AlertScript, EvaluateContext, ScriptAlert, ScriptError};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use narthex_model::{CancelToken, Labels};
 
+use crate::Query;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
     /// The script's own fault, with the line where there is one.
@@ -21,31 +23,11 @@ pub enum ScriptError {
     Query(String),
 }
 
-/// How a script queries. Owned (not borrowed) by a script's run, as script engines hold only values
-/// without lifetimes.
-pub trait ScriptQuery: Send + Sync {
-    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<ScriptSeries>, String>;
-    fn range(
-        &self,
-        expr: &str,
-        start_ms: i64,
-        end_ms: i64,
-        step_ms: i64,
-    ) -> Result<Vec<ScriptSeries>, String>;
-}
-
-/// A series of a query's result; an instant query gives one sample each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScriptSeries {
-    pub labels: Labels,
-    pub samples: Vec<(i64, f64)>,
-}
-
 /// What one evaluation sees.
 pub struct EvaluateContext {
     /// The time of the evaluation: the only clock a script has.
     pub now_ms: i64,
-    pub query: Arc<dyn ScriptQuery>,
+    pub query: Arc<dyn Query>,
     pub cancel: CancelToken,
 }
 

@@ -75,7 +75,7 @@ impl Shared {
 
 /// Runs rule groups and scripts, each in a task of its own.
 pub struct Manager {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     running: Mutex<Running>,
 }
 

@@ -1,14 +1,15 @@
-//! How scripts query: the engine and the store behind the extension's trait.
+//! How scripts and plugins query: the engine and the store behind the extension's trait.
 
 use std::sync::Arc;
 
-use narthex_extension::{ScriptQuery, ScriptSeries};
+use narthex_extension::{Queries, Query, QuerySeries};
 use narthex_model::{CancelToken, SampleValue};
 use narthex_promql::syntax::{self, ParserOptions};
 use narthex_promql::{Engine, MatrixSeries, QueryContext, QueryValue, RangeParams, VectorSample};
 use narthex_storage::Queryable;
 
 use crate::account::{Account, instant};
+use crate::manager::Manager;
 
 /// The most points per series that one range query may give, as in the HTTP API.
 const MAX_POINTS: i64 = 11_000;
@@ -32,8 +33,8 @@ impl EngineQuery {
     }
 }
 
-impl ScriptQuery for EngineQuery {
-    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<ScriptSeries>, String> {
+impl Query for EngineQuery {
+    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<QuerySeries>, String> {
         let tree = syntax::parse(expr, &self.parser).map_err(|e| e.to_string())?;
         let context = self.context(expr);
         let evaluate = || self.engine.instant(&*self.store, &tree, at_ms, &context);
@@ -48,7 +49,7 @@ impl ScriptQuery for EngineQuery {
         start_ms: i64,
         end_ms: i64,
         step_ms: i64,
-    ) -> Result<Vec<ScriptSeries>, String> {
+    ) -> Result<Vec<QuerySeries>, String> {
         if step_ms <= 0 {
             return Err(format!("the step must be more than zero, not {step_ms} ms"));
         }
@@ -74,13 +75,31 @@ impl ScriptQuery for EngineQuery {
     }
 }
 
-/// Scripts see floats; histograms are left out.
-fn series_of(value: QueryValue) -> Result<Vec<ScriptSeries>, String> {
+impl Queries for Manager {
+    /// With the engine that rules have at the time; told to the query log under the plugin's name.
+    fn for_plugin(&self, plugin: &str, cancel: CancelToken) -> Arc<dyn Query> {
+        let settings = self.shared.settings();
+        Arc::new(EngineQuery {
+            engine: settings.engine.clone(),
+            store: self.shared.queryable.clone(),
+            parser: settings.parser,
+            account: Account {
+                queries: self.shared.queries.get().cloned(),
+                file: format!("{plugin}.wasm"),
+                name: plugin.to_owned(),
+            },
+            cancel,
+        })
+    }
+}
+
+/// Scripts and plugins see floats; histograms are left out.
+fn series_of(value: QueryValue) -> Result<Vec<QuerySeries>, String> {
     match value {
         QueryValue::Scalar {
             timestamp_ms,
             value,
-        } => Ok(vec![ScriptSeries {
+        } => Ok(vec![QuerySeries {
             labels: Default::default(),
             samples: vec![(timestamp_ms, value)],
         }]),
@@ -92,18 +111,18 @@ fn series_of(value: QueryValue) -> Result<Vec<ScriptSeries>, String> {
     }
 }
 
-fn float_sample(sample: VectorSample) -> Option<ScriptSeries> {
+fn float_sample(sample: VectorSample) -> Option<QuerySeries> {
     let SampleValue::Float(value) = sample.value else {
         return None;
     };
-    Some(ScriptSeries {
+    Some(QuerySeries {
         labels: sample.labels,
         samples: vec![(sample.timestamp_ms, value)],
     })
 }
 
-fn float_series(series: MatrixSeries) -> ScriptSeries {
-    ScriptSeries {
+fn float_series(series: MatrixSeries) -> QuerySeries {
+    QuerySeries {
         labels: series.labels,
         samples: series.points,
     }

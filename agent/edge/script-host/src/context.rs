@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use narthex_extension::ScriptQuery;
+use narthex_extension::Query;
 use narthex_model::Labels;
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
@@ -27,7 +27,7 @@ pub(crate) struct Memory {
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) now_ms: i64,
-    pub(crate) query: Arc<dyn ScriptQuery>,
+    pub(crate) query: Arc<dyn Query>,
     pub(crate) params: Map,
     pub(crate) memory: Arc<Mutex<Memory>>,
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use narthex_extension::ScriptSeries;
+use narthex_extension::QuerySeries;
 use narthex_model::{Labels, duration};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext};
 
@@ -78,9 +78,9 @@ impl OneSeries {
 #[derive(Clone)]
 pub(crate) struct SeriesSet(pub(crate) Arc<[OneSeries]>);
 
-impl From<Vec<ScriptSeries>> for SeriesSet {
-    fn from(series: Vec<ScriptSeries>) -> Self {
-        let one = |s: ScriptSeries| OneSeries {
+impl From<Vec<QuerySeries>> for SeriesSet {
+    fn from(series: Vec<QuerySeries>) -> Self {
+        let one = |s: QuerySeries| OneSeries {
             labels: s.labels,
             samples: s.samples.into(),
         };

@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::sync::Arc;
 
 use narthex_extension::{
-    AlertScript, EvaluateContext, ScriptAlert, ScriptError, ScriptQuery, ScriptSeries,
+    AlertScript, EvaluateContext, ScriptAlert, ScriptError, Query, QuerySeries,
 };
 use narthex_model::{CancelToken, Labels};
 
@@ -17,10 +17,10 @@ use crate::script::Script;
 static ALLOCATOR: CountingAllocator<System> = CountingAllocator(System);
 
 /// Answers every query with the series it holds; an expression "fails" fails.
-struct Fixed(Vec<ScriptSeries>);
+struct Fixed(Vec<QuerySeries>);
 
-impl ScriptQuery for Fixed {
-    fn instant(&self, expr: &str, _at_ms: i64) -> Result<Vec<ScriptSeries>, String> {
+impl Query for Fixed {
+    fn instant(&self, expr: &str, _at_ms: i64) -> Result<Vec<QuerySeries>, String> {
         if expr == "fails" {
             Err("1:1: parse error: no".to_owned())
         } else {
@@ -28,7 +28,7 @@ impl ScriptQuery for Fixed {
         }
     }
 
-    fn range(&self, expr: &str, _: i64, _: i64, _: i64) -> Result<Vec<ScriptSeries>, String> {
+    fn range(&self, expr: &str, _: i64, _: i64, _: i64) -> Result<Vec<QuerySeries>, String> {
         self.instant(expr, 0)
     }
 }
@@ -41,15 +41,15 @@ fn load(source: &str) -> Result<Script, String> {
     Script::load("test", source, &limits, None, Arc::default())
 }
 
-fn series(instance: &str, values: &[f64]) -> ScriptSeries {
+fn series(instance: &str, values: &[f64]) -> QuerySeries {
     let at_ms = (0..).map(|i| i * 60_000);
-    ScriptSeries {
+    QuerySeries {
         labels: Labels::from_pairs([("__name__", "m"), ("instance", instance)]),
         samples: at_ms.zip(values.iter().copied()).collect(),
     }
 }
 
-fn run(script: &Script, series: Vec<ScriptSeries>) -> Result<Vec<ScriptAlert>, ScriptError> {
+fn run(script: &Script, series: Vec<QuerySeries>) -> Result<Vec<ScriptAlert>, ScriptError> {
     script.evaluate(&EvaluateContext {
         now_ms: 600_000,
         query: Arc::new(Fixed(series)),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use narthex_extension::{AlertScript, EvaluateContext, ScriptQuery, ScriptSeries};
+use narthex_extension::{AlertScript, EvaluateContext, Query, QuerySeries};
 use narthex_model::{CancelToken, Labels, SampleValue, duration};
 use narthex_promql::syntax::ast::SequenceValue;
 use narthex_promql::syntax::{self, ParserOptions};
@@ -76,19 +76,19 @@ impl StoreQuery {
             &Engine,
             &syntax::ast::Expr,
         ) -> Result<QueryOutput, narthex_promql::QueryError>,
-    ) -> Result<Vec<ScriptSeries>, String> {
+    ) -> Result<Vec<QuerySeries>, String> {
         let tree = syntax::parse(expr, &ParserOptions::default()).map_err(|e| e.to_string())?;
         let output = evaluate(&Engine::default(), &tree).map_err(|e| e.to_string())?;
         Ok(match output.value {
             QueryValue::Vector(samples) => samples
                 .into_iter()
-                .map(|s| ScriptSeries {
+                .map(|s| QuerySeries {
                     labels: s.labels,
                     samples: vec![(s.timestamp_ms, s.value.as_float().unwrap())],
                 })
                 .collect(),
             QueryValue::Matrix(series) => {
-                let one = |s: narthex_promql::MatrixSeries| ScriptSeries {
+                let one = |s: narthex_promql::MatrixSeries| QuerySeries {
                     labels: s.labels,
                     samples: s.points,
                 };
@@ -99,8 +99,8 @@ impl StoreQuery {
     }
 }
 
-impl ScriptQuery for StoreQuery {
-    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<ScriptSeries>, String> {
+impl Query for StoreQuery {
+    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<QuerySeries>, String> {
         let context = QueryContext::default();
         self.run(expr, |engine, tree| {
             engine.instant(&*self.0, tree, at_ms, &context)
@@ -113,7 +113,7 @@ impl ScriptQuery for StoreQuery {
         start_ms: i64,
         end_ms: i64,
         step_ms: i64,
-    ) -> Result<Vec<ScriptSeries>, String> {
+    ) -> Result<Vec<QuerySeries>, String> {
         let steps = RangeParams {
             start_ms,
             end_ms,
