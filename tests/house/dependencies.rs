@@ -7,9 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Foreign worlds, and the one crate that knows each.
-const FOREIGN_WORLDS: [(&str, &str); 10] = [
+const FOREIGN_WORLDS: [(&str, &str); 12] = [
     ("axum", "web"),
     ("clap", "narthex"),
+    ("hickory-resolver", "plugin-host"),
     ("memmap2", "mapped-file"),
     ("notify", "watch"),
     ("reqwest", "http-client"),
@@ -17,6 +18,7 @@ const FOREIGN_WORLDS: [(&str, &str); 10] = [
     ("serde-saphyr", "config"),
     ("sysinfo", "plugin-host"),
     ("wasmtime", "plugin-host"),
+    ("wasmtime-wasi", "plugin-host"),
     ("wit-component", "plugin-host"),
 ];
 

@@ -1,10 +1,13 @@
-//! When to try again after failures in a row: after 1 s, 2 s, 4 s, … and at last every 5 minutes.
-//! A plugin is never given up for good; someone may be waiting for it.
+//! When to try again after failures in a row: after 1 s, 2 s, 4 s, 8 s, 16 s; then it is suspended
+//! and tried every 5 minutes. A plugin is never given up for good; someone may be waiting for it.
 
 use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+const SUSPENDED: Duration = Duration::from_secs(300);
+
+/// From so many failures in a row on it is suspended.
+const MANY: u32 = 6;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff {
@@ -14,13 +17,20 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn failed(&mut self, now: Instant) {
-        let factor = 1 << self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
-        self.until = Some(now + (FIRST * factor).min(LONGEST));
+        let pause = match self.is_suspended() {
+            true => SUSPENDED,
+            false => FIRST * (1 << (self.failures - 1)),
+        };
+        self.until = Some(now + pause);
     }
 
     pub(crate) fn succeeded(&mut self) {
         *self = Backoff::default();
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.failures >= MANY
     }
 
     pub(crate) fn failures(&self) -> u32 {
@@ -39,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_up_to_five_minutes_and_starts_anew_after_a_success() {
+    fn doubles_until_it_is_suspended_and_starts_anew_after_a_success() {
         let mut backoff = Backoff::default();
         let mut now = Instant::now();
         let mut waits = Vec::new();
@@ -49,10 +59,12 @@ mod tests {
             now += backoff.left(now);
             assert_eq!(backoff.left(now), Duration::ZERO);
         }
-        assert_eq!(waits[..10], [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-        assert!(waits[10..].iter().all(|&wait| wait == 300));
+        assert_eq!(waits[..6], [1, 2, 4, 8, 16, 300]);
+        assert!(waits[6..].iter().all(|&wait| wait == 300));
+        assert!(backoff.is_suspended());
         backoff.succeeded();
         backoff.failed(now);
         assert_eq!(backoff.left(now).as_secs(), 1);
+        assert!(!backoff.is_suspended());
     }
 }

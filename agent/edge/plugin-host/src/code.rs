@@ -8,21 +8,16 @@ use std::fmt;
 use narthex_extension::{Capabilities, FileAccess, HttpAccess};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::Component;
 
-use crate::bindings::discovery::DiscoveryPre;
-use crate::bindings::exporter::ExporterPre;
 use crate::bindings::plugin::{Manifest as RawManifest, Wants};
-use crate::bindings::{Discovery, Exporter};
-use crate::host::State;
-
-/// The version of the contract that this host speaks; the ones before it don't exist.
-pub(crate) const CONTRACT: (u64, u64) = (0, 1);
+use crate::bounds;
+use crate::guest::{Contract, DiscoveryCode, ExporterCode};
 
 const BUILD_LINE: &str = "cargo build --release --target wasm32-unknown-unknown";
 
-/// A larger file is no plugin.
-pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
+/// A larger file is no plugin. Those made from Python have some 40 MiB.
+pub(crate) const MAX_FILE_BYTES: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {
@@ -70,16 +65,22 @@ pub(crate) enum LoadError {
     Describe(String),
 }
 
-pub(crate) enum Instantiable {
-    Exporter(ExporterPre<State>),
-    Discovery(DiscoveryPre<State>),
+/// A plugin's code.
+pub(crate) struct Instantiable {
+    pub(crate) code: Code,
+    pub(crate) contract: Contract,
+}
+
+pub(crate) enum Code {
+    Exporter(ExporterCode),
+    Discovery(DiscoveryCode),
 }
 
 impl Instantiable {
     pub(crate) fn world(&self) -> World {
-        match self {
-            Instantiable::Exporter(_) => World::Exporter,
-            Instantiable::Discovery(_) => World::Discovery,
+        match self.code {
+            Code::Exporter(_) => World::Exporter,
+            Code::Discovery(_) => World::Discovery,
         }
     }
 }
@@ -96,7 +97,9 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 /// things to do.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Instantiable, LoadError> {
     let encoded;
-    let component = match kind(bytes)? {
+    let kind_of_file = kind(bytes)?;
+    bounds::check(bytes).map_err(LoadError::Invalid)?;
+    let component = match kind_of_file {
         Kind::Component => bytes,
         Kind::Module => {
             encoded = encode(bytes)?;
@@ -114,29 +117,18 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Instantiable, Loa
         .imports(engine)
         .map(|(name, _)| name.to_owned())
         .collect();
-    let world = world(&exports)?;
-    check_imports(world, &imports)?;
+    let (world, contract) = world(&exports)?;
+    let wants_wasi = check_imports(world, contract, &imports)?;
     let wrong = |error: wasmtime::Error| LoadError::Needs(one_line(&format!("{error:#}")));
-    match world {
-        World::Exporter => {
-            let mut linker = Linker::new(engine);
-            Exporter::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
-                .map_err(wrong)?;
-            let pre = linker.instantiate_pre(&component).map_err(wrong)?;
-            Ok(Instantiable::Exporter(
-                ExporterPre::new(pre).map_err(wrong)?,
-            ))
-        }
-        World::Discovery => {
-            let mut linker = Linker::new(engine);
-            Discovery::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
-                .map_err(wrong)?;
-            let pre = linker.instantiate_pre(&component).map_err(wrong)?;
-            Ok(Instantiable::Discovery(
-                DiscoveryPre::new(pre).map_err(wrong)?,
-            ))
-        }
-    }
+    let code = match world {
+        World::Exporter => ExporterCode::link(&component, contract, wants_wasi)
+            .map(Code::Exporter)
+            .map_err(wrong)?,
+        World::Discovery => DiscoveryCode::link(&component, contract, wants_wasi)
+            .map(Code::Discovery)
+            .map_err(wrong)?,
+    };
+    Ok(Instantiable { code, contract })
 }
 
 pub(crate) fn manifest(raw: RawManifest) -> Manifest {
@@ -159,8 +151,12 @@ fn capabilities(wants: Wants) -> Capabilities {
         http: wants
             .http
             .into_iter()
-            .map(|url| HttpAccess { url })
+            .map(|url| HttpAccess {
+                url,
+                methods: Vec::new(),
+            })
             .collect(),
+        dns: wants.dns,
         env: wants.environment,
         system: wants.system,
         query: wants.query,
@@ -234,13 +230,16 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     encoder.encode().map_err(|error| {
         let text = one_line(&format!("{error:#}"));
         match text.contains("wasi") {
-            true => LoadError::Needs(needs_wasi(&text)),
+            true => LoadError::Needs(format!(
+                "the plugin is a module that needs WASI ({text}): build it with `{BUILD_LINE}`, or \
+                 make a component of it"
+            )),
             false => LoadError::Invalid(text),
         }
     })
 }
 
-fn world(exports: &[String]) -> Result<World, LoadError> {
+fn world(exports: &[String]) -> Result<(World, Contract), LoadError> {
     let mut found = None;
     for export in exports {
         let Some((name, version)) = export
@@ -249,18 +248,18 @@ fn world(exports: &[String]) -> Result<World, LoadError> {
         else {
             continue;
         };
-        check_version(version)?;
+        let contract = contract(version)?;
         let world = match name {
             "metrics" => World::Exporter,
             "targets" => World::Discovery,
             _ => continue,
         };
-        if found.is_some_and(|found| found != world) {
+        if found.is_some_and(|(found, _)| found != world) {
             return Err(LoadError::NoPlugin(
                 "it is an exporter and a discovery at once; make two plugins of it".to_owned(),
             ));
         }
-        found = Some(world);
+        found = Some((world, contract));
     }
     found.ok_or_else(|| {
         let what = match exports.is_empty() {
@@ -274,70 +273,121 @@ fn world(exports: &[String]) -> Result<World, LoadError> {
     })
 }
 
-/// Versions 0.x are only compatible within the same x.
-fn check_version(version: &str) -> Result<(), LoadError> {
+/// The contract that a version belongs to: what is said in 0.1.x and in 1.x stays.
+fn contract(version: &str) -> Result<Contract, LoadError> {
     let mut numbers = version.split('.').map(|part| part.parse::<u64>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {
         return Err(LoadError::Version(format!(
             "the plugin names no version of the contract narthex:plugin (it says {version:?})"
         )));
     };
-    let (own_major, own_minor) = CONTRACT;
-    match (major, minor).cmp(&CONTRACT) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(LoadError::Version(format!(
-            "the plugin is made for version {version} of the contract narthex:plugin, and this \
-             Narthex speaks {own_major}.{own_minor}: update Narthex, or build the plugin with \
-             narthex-plugin-sdk {own_major}.{own_minor}"
-        ))),
-        std::cmp::Ordering::Less => Err(LoadError::Version(format!(
-            "the plugin is made for version {version} of the contract narthex:plugin, which this \
-             Narthex no longer speaks: build it with narthex-plugin-sdk {own_major}.{own_minor}"
-        ))),
-    }
+    let spoken = Contract::ALL.into_iter();
+    let known = spoken.rev().find(|known| match known.number() {
+        (0, own) => (major, minor) == (0, own),
+        (own, newest) => major == own && minor <= newest,
+    });
+    let newest = Contract::NEWEST;
+    known.ok_or_else(|| {
+        let (whose, what_to_do) = match (major, minor) > newest.number() {
+            true => ("this Narthex speaks", "update Narthex, or "),
+            false => ("which this Narthex does not speak; it speaks", ""),
+        };
+        let all = Contract::ALL.map(Contract::as_str).join(" and ");
+        let and = if what_to_do.is_empty() { "" } else { "and " };
+        LoadError::Version(format!(
+            "the plugin is made for version {version} of the contract narthex:plugin, {and}{whose} \
+             {all}: {what_to_do}build the plugin with narthex-plugin-sdk {}",
+            newest.as_str()
+        ))
+    })
 }
 
-fn check_imports(world: World, imports: &[String]) -> Result<(), LoadError> {
-    const BOTH: [&str; 7] = [
-        "plugin",
-        "log",
-        "clock",
-        "random",
-        "environment",
-        "files",
-        "system",
-    ];
-    const DISCOVERY: [&str; 2] = ["events", "publisher"];
+/// Checks what the plugin asks the host for. Gives whether WASI is among it.
+fn check_imports(world: World, contract: Contract, imports: &[String]) -> Result<bool, LoadError> {
+    let mut wants_wasi = false;
     for import in imports {
+        if import.starts_with("wasi:") {
+            if !is_offered_wasi(import) {
+                return Err(LoadError::Needs(needs_wasi(import)));
+            }
+            wants_wasi = true;
+            continue;
+        }
         let Some(rest) = import.strip_prefix("narthex:plugin/") else {
-            return Err(LoadError::Needs(match import.starts_with("wasi:") {
-                true => needs_wasi(import),
-                false => format!("the plugin needs {import}, which Narthex does not offer"),
-            }));
+            return Err(LoadError::Needs(format!(
+                "the plugin needs {import}, which Narthex does not offer"
+            )));
         };
         let (name, version) = rest.split_once('@').unwrap_or((rest, ""));
-        check_version(version)?;
-        let known =
-            BOTH.contains(&name) || (world == World::Discovery && DISCOVERY.contains(&name));
-        if !known && DISCOVERY.contains(&name) {
+        if self::contract(version)? != contract {
+            return Err(LoadError::Version(format!(
+                "the plugin mixes versions of the contract narthex:plugin: it gives {} and needs \
+                 {version}; build it anew with narthex-plugin-sdk {}",
+                contract.as_str(),
+                Contract::NEWEST.as_str()
+            )));
+        }
+        let not_exporters = name == "publisher" || (name == "events" && contract == Contract::V0_1);
+        if not_exporters && world == World::Exporter {
             return Err(LoadError::Needs(format!(
                 "the plugin is an exporter and needs {import}, which only discoveries have"
             )));
         }
-        if !known {
+        if !offered(contract).contains(&name) {
             return Err(LoadError::Needs(format!(
                 "the plugin needs the host interface {import}, which this Narthex does not have: \
                  update Narthex"
             )));
         }
     }
-    Ok(())
+    Ok(wants_wasi)
+}
+
+/// The host's interfaces, those of discoveries among them.
+fn offered(contract: Contract) -> &'static [&'static str] {
+    match contract {
+        Contract::V0_1 => &[
+            "plugin",
+            "log",
+            "clock",
+            "random",
+            "environment",
+            "files",
+            "system",
+            "events",
+            "publisher",
+        ],
+        Contract::V1_0 => &[
+            "plugin",
+            "log",
+            "clock",
+            "random",
+            "environment",
+            "files",
+            "system",
+            "events",
+            "http",
+            "dns",
+            "query",
+            "publisher",
+        ],
+    }
+}
+
+/// Whether it is a part of the WASI that is offered, which reaches nothing.
+fn is_offered_wasi(import: &str) -> bool {
+    const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+    let rest = import.strip_prefix("wasi:").unwrap_or_default();
+    let (package, interface) = rest.split_once('/').unwrap_or((rest, ""));
+    let version = interface.split_once('@').map(|(_, version)| version);
+    PACKAGES.contains(&package) && version.is_some_and(|version| version.starts_with("0.2."))
 }
 
 fn needs_wasi(what: &str) -> String {
     format!(
-        "the plugin needs WASI, which Narthex does not offer ({what}): build it with \
-         `{BUILD_LINE}`, not for a wasip1 or wasip2 target"
+        "the plugin needs {what}. Narthex offers components the packages cli, clocks, filesystem, \
+         io, random and sockets of WASI 0.2, none of which reaches anything; for requests there is \
+         narthex:plugin/http. Plugins in Rust need no WASI: build them with `{BUILD_LINE}`"
     )
 }
 

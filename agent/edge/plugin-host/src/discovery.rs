@@ -9,8 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use narthex_extension::{
@@ -18,12 +16,12 @@ use narthex_extension::{
 };
 use narthex_model::{Labels, TargetGroup};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::bindings::discovery::DiscoveryPre;
 use crate::bindings::targets::Request;
+use crate::guest::DiscoveryCode;
 use crate::host::State;
-use crate::host::events::{Events, Wake};
 use crate::host::publisher::Publisher;
 use crate::instance::{CallError, call, new_store};
 use crate::shared::{Pulse, Shared};
@@ -37,13 +35,13 @@ const PROVEN: Duration = Duration::from_secs(60);
 /// One version of the plugin's code, ready to run.
 #[derive(Clone)]
 pub(crate) struct Version {
-    pub(crate) pre: Arc<DiscoveryPre<State>>,
+    pub(crate) code: Arc<DiscoveryCode>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Version {
     fn is(&self, other: &Version) -> bool {
-        Arc::ptr_eq(&self.pre, &other.pre)
+        Arc::ptr_eq(&self.code, &other.code)
     }
 }
 
@@ -188,7 +186,11 @@ impl Run<'_> {
                 let health = &version.shared.health;
                 health.note(&text);
                 let pulse = Pulse::new(health);
-                pulse.set_down(true);
+                pulse.set_down(self.backoff.is_suspended());
+                version
+                    .shared
+                    .metrics
+                    .note_failures(self.backoff.failures());
                 self.pulse = Some((pulse, version.clone()));
                 version.shared.metrics.restarts.inc();
                 tracing::warn!(
@@ -225,7 +227,7 @@ impl Run<'_> {
 
     fn publish(&mut self, mut groups: Vec<TargetGroup>) {
         if let Some((pulse, _)) = &self.pulse {
-            pulse.set_down(false);
+            pulse.set_up();
         }
         let Some(current) = &mut self.current else {
             return;
@@ -297,25 +299,21 @@ struct Instance {
     end: oneshot::Receiver<Event>,
     started: Instant,
     published: bool,
-    unwanted: Arc<AtomicBool>,
-    waker: SyncSender<Wake>,
+    unwanted: CancellationToken,
 }
 
 impl Instance {
     fn start(version: Version, request: Request) -> Result<Instance, String> {
         let (groups_sender, groups) = mpsc::channel(QUEUE);
         let (end_sender, end) = oneshot::channel();
-        let unwanted = Arc::new(AtomicBool::new(false));
-        let events = Events::new(version.shared.services.watching.clone());
-        let waker = events.waker();
+        let unwanted = CancellationToken::new();
         let mut store = new_store(&version.shared, &unwanted);
-        store.data_mut().events = Some(events);
         store.data_mut().publisher = Some(Publisher::new(groups_sender));
-        let (pre, shared) = (version.pre.clone(), version.shared.clone());
+        let (code, shared) = (version.code.clone(), version.shared.clone());
         std::thread::Builder::new()
             .name(format!("plugin-{}", shared.name))
             .spawn(move || {
-                let event = live(&pre, &shared, store, &request);
+                let event = live(&code, &shared, store, &request);
                 let _ = end_sender.send(event);
             })
             .map_err(|error| format!("no thread for plugin {}: {error}", version.shared.name))?;
@@ -326,34 +324,30 @@ impl Instance {
             started: Instant::now(),
             published: false,
             unwanted,
-            waker,
         })
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.unwanted.store(true, Ordering::Relaxed);
-        // A full queue means that it is awake, and the flag ends it.
-        let _ = self.waker.try_send(Wake::Unwanted);
+        self.unwanted.cancel();
     }
 }
 
 /// An instance's whole life.
 fn live(
-    pre: &DiscoveryPre<State>,
+    code: &DiscoveryCode,
     shared: &Shared,
     mut store: wasmtime::Store<State>,
     request: &Request,
 ) -> Event {
     let plugin = &shared.name;
     let ended = |error: CallError| Event::Ended(error.to_string());
-    let discovery = match call(&mut store, |store| pre.instantiate(store)) {
+    let discovery = match call(&mut store, |store| code.instantiate(store)) {
         Ok(discovery) => discovery,
         Err(error) => return ended(error),
     };
-    let targets = discovery.narthex_plugin_targets();
-    match call(&mut store, |store| targets.call_validate(store, request)) {
+    match call(&mut store, |store| discovery.validate(store, request)) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let field = match error.field.as_str() {
@@ -364,7 +358,8 @@ fn live(
         }
         Err(error) => return ended(error),
     }
-    match call(&mut store, |store| targets.call_run(store, request)) {
+    store.data_mut().waits_freely = true;
+    match call(&mut store, |store| discovery.run(store, request)) {
         Ok(Ok(())) => Event::Ended(format!("plugin {plugin} ended by itself")),
         Ok(Err(text)) => {
             shared.metrics.note_failure("plugin");

@@ -7,7 +7,6 @@
 //! Keeps true: collections of one instance never overlap; a collection that began before a swap is
 //! finished by the code that began it; an instance that trapped is never called again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use std::time::{Duration, Instant};
 use narthex_extension::{BoxFuture, Exporter as ExporterTrait, ExporterError};
 use narthex_model::MetricFamily;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
 use crate::backoff::Backoff;
-use crate::bindings::Exporter;
-use crate::bindings::exporter::ExporterPre;
+use crate::guest::{Exporter, ExporterCode};
 use crate::host::State;
 use crate::instance::{CallError, call, new_store};
 use crate::shared::{Pulse, Shared};
@@ -37,11 +36,11 @@ type Answer = Result<Vec<MetricFamily>, ExporterError>;
 
 /// One instance, from its configuration on.
 pub(crate) struct Runner {
-    pre: ExporterPre<State>,
+    code: ExporterCode,
     shared: Arc<Shared>,
     job: String,
     config: String,
-    unwanted: Arc<AtomicBool>,
+    unwanted: CancellationToken,
     live: Option<Live>,
     backoff: Backoff,
     last_failure: Option<ExporterError>,
@@ -82,18 +81,18 @@ impl Runner {
     /// Instantiates and configures, which blocks for as long as the plugin takes. An error leaves
     /// a runner that tries again when it is asked, after a while.
     pub(crate) fn start(
-        pre: ExporterPre<State>,
+        code: ExporterCode,
         shared: Arc<Shared>,
         job: &str,
         config: &serde_json::Value,
     ) -> (Runner, Result<(), ExporterError>) {
         let mut runner = Runner {
-            pre,
+            code,
             pulse: Pulse::new(&shared.health),
             shared,
             job: job.to_owned(),
             config: config.to_string(),
-            unwanted: Arc::new(AtomicBool::new(false)),
+            unwanted: CancellationToken::new(),
             live: None,
             backoff: Backoff::default(),
             last_failure: None,
@@ -120,7 +119,10 @@ impl Runner {
                     self.backoff.left(Instant::now()).as_secs() + 1
                 );
             }
-            _ => self.backoff.succeeded(),
+            _ => {
+                self.backoff.succeeded();
+                self.shared.metrics.note_failures(0);
+            }
         }
         answer
     }
@@ -139,9 +141,7 @@ impl Runner {
         let Some(Live { store, exporter }) = &mut self.live else {
             return Err(CallError::Unwanted.into());
         };
-        let collected = call(store, |store| {
-            exporter.narthex_plugin_metrics().call_collect(store)
-        });
+        let collected = call(store, |store| exporter.collect(store));
         let families = match collected {
             Ok(families) => families.map_err(|text| {
                 self.shared.metrics.note_failure("plugin");
@@ -184,7 +184,7 @@ impl Runner {
         match self.instantiate() {
             Ok(live) => {
                 self.live = Some(live);
-                self.pulse.set_down(false);
+                self.pulse.set_up();
                 Ok(())
             }
             Err(error) => {
@@ -199,17 +199,23 @@ impl Runner {
         self.live = None;
         self.backoff.failed(Instant::now());
         self.last_failure = Some(error.clone());
-        self.pulse.set_down(true);
+        self.pulse.set_down(self.backoff.is_suspended());
+        self.shared.metrics.note_failures(self.backoff.failures());
+        if self.backoff.is_suspended() {
+            tracing::error!(
+                job = self.job,
+                plugin = self.shared.name,
+                "suspended after {} failures in a row: tried again every 5 minutes, and at once \
+                 when its file or its configuration changes",
+                self.backoff.failures()
+            );
+        }
     }
 
     fn instantiate(&self) -> Result<Live, ExporterError> {
         let mut store = new_store(&self.shared, &self.unwanted);
-        let exporter = call(&mut store, |store| self.pre.instantiate(store))?;
-        let configured = call(&mut store, |store| {
-            exporter
-                .narthex_plugin_metrics()
-                .call_configure(store, &self.config)
-        })?;
+        let exporter = call(&mut store, |store| self.code.instantiate(store))?;
+        let configured = call(&mut store, |store| exporter.configure(store, &self.config))?;
         configured.map_err(|error| {
             let field = match error.field.as_str() {
                 "" => String::new(),
@@ -229,7 +235,7 @@ impl Runner {
 /// A thread with a runner.
 pub(crate) struct Worker {
     jobs: SyncSender<oneshot::Sender<Answer>>,
-    unwanted: Arc<AtomicBool>,
+    unwanted: CancellationToken,
     shared: Arc<Shared>,
 }
 
@@ -250,7 +256,7 @@ impl Worker {
 
     /// Ends what is under way, too.
     fn stop(&self) {
-        self.unwanted.store(true, Ordering::Relaxed);
+        self.unwanted.cancel();
     }
 }
 

@@ -1,13 +1,13 @@
 //! Calling a plugin: one instance's store, its limits, and what a failed call means.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use narthex_extension::ExporterError;
+use tokio_util::sync::CancellationToken;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::code::{Instantiable, LoadError, Manifest, manifest};
+use crate::code::{Code, Instantiable, LoadError, Manifest, manifest};
 use crate::host::{State, Stop};
 use crate::shared::Shared;
 
@@ -32,7 +32,7 @@ impl From<CallError> for ExporterError {
     }
 }
 
-pub(crate) fn new_store(shared: &Arc<Shared>, unwanted: &Arc<AtomicBool>) -> Store<State> {
+pub(crate) fn new_store(shared: &Arc<Shared>, unwanted: &CancellationToken) -> Store<State> {
     let engine = &shared.services.machine.engine;
     let mut store = Store::new(engine, State::new(shared.clone(), unwanted.clone()));
     store.limiter(|state| state);
@@ -55,27 +55,17 @@ pub(crate) fn call<R>(
     let begun = Instant::now();
     let result = run(store);
     store.data_mut().rest();
-    shared.metrics.calls.inc();
-    shared
-        .metrics
-        .call_seconds
-        .inc_by(begun.elapsed().as_secs_f64());
+    shared.metrics.note_call(begun.elapsed());
     result.map_err(|error| failure(&shared, store.data_mut().last_words.take(), &error))
 }
 
 /// Asks a plugin what it is. At that it has no permits.
 pub(crate) fn describe(code: &Instantiable, shared: &Arc<Shared>) -> Result<Manifest, LoadError> {
-    let unwanted = Arc::new(AtomicBool::new(false));
+    let unwanted = CancellationToken::new();
     let mut store = new_store(shared, &unwanted);
-    let described = call(&mut store, |store| match code {
-        Instantiable::Exporter(pre) => {
-            let exporter = pre.instantiate(&mut *store)?;
-            exporter.narthex_plugin_metrics().call_describe(store)
-        }
-        Instantiable::Discovery(pre) => {
-            let discovery = pre.instantiate(&mut *store)?;
-            discovery.narthex_plugin_targets().call_describe(store)
-        }
+    let described = call(&mut store, |store| match &code.code {
+        Code::Exporter(code) => code.instantiate(store)?.describe(store),
+        Code::Discovery(code) => code.instantiate(store)?.describe(store),
     });
     described
         .map(manifest)
@@ -93,6 +83,7 @@ fn failure(shared: &Shared, last_words: Option<String>, error: &wasmtime::Error)
         Some(Stop::Unwanted) => return CallError::Unwanted,
         Some(stop @ Stop::Deadline(_)) => limit("call_timeout", stop.to_string()),
         Some(stop @ Stop::Memory { .. }) => limit("memory", stop.to_string()),
+        Some(stop @ Stop::TotalMemory { .. }) => limit("total_memory", stop.to_string()),
         None => match error.root_cause().to_string() {
             text if text.contains("allocated for hostcalls has been exhausted") => limit(
                 "transfer_bytes",

@@ -14,8 +14,10 @@
 //! `exporter` and `discovery` (instances at work), `instance` (one call and its limits), `host`
 //! (what plugins may ask for), `grant` (whether they may), `validate` (what they give).
 
+mod adapter;
 mod backoff;
 mod bindings;
+mod bounds;
 mod code;
 pub mod config;
 mod discovery;
@@ -23,10 +25,12 @@ mod engine;
 mod exporter;
 mod folder;
 mod grant;
+mod guest;
 mod host;
 mod instance;
 mod manager;
 mod metrics;
+mod outside;
 mod shared;
 pub mod status;
 #[cfg(test)]
@@ -34,6 +38,7 @@ mod tests;
 mod validate;
 
 pub use code::{Manifest, World};
-pub use config::{Config, ExporterInstance, Limits};
+pub use config::{Config, ExporterInstance, Grant, Limits};
 pub use manager::{Handle, PluginSet, StartError, start};
+pub use outside::{FieldFault, HttpConfigReader, Outside};
 pub use status::{PluginState, PluginStatus, Usage};

@@ -1,9 +1,16 @@
 //! The host's own metrics. What the status tells of a plugin's use are the same numbers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, CounterVec, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
+use crate::host::Pool;
 use crate::status::Usage;
 
 #[derive(Clone)]
@@ -11,6 +18,9 @@ pub(crate) struct Metrics {
     state: IntGaugeVec,
     calls: IntCounterVec,
     call_seconds: CounterVec,
+    call_seconds_peak: GaugeVec,
+    http_requests: IntCounterVec,
+    failures_in_a_row: IntGaugeVec,
     failures: IntCounterVec,
     restarts: IntCounterVec,
     limit_hits: IntCounterVec,
@@ -23,17 +33,19 @@ pub(crate) struct Metrics {
 }
 
 /// The states, as the label `state` has them; exactly one is 1.
-pub(crate) const STATES: [&str; 6] = [
+pub(crate) const STATES: [&str; 7] = [
     "loading",
     "running",
     "waiting-for-grant",
     "failed",
+    "suspended",
     "broken",
     "disabled",
 ];
 
 impl Metrics {
-    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(registry: &Registry, pool: &Arc<Pool>) -> Result<Self, prometheus::Error> {
+        registry.register(Box::new(TotalMemory::new(pool.clone())?))?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
@@ -52,6 +64,14 @@ impl Metrics {
             &["plugin"],
         )?;
         registry.register(Box::new(call_seconds.clone()))?;
+        let call_seconds_peak = GaugeVec::new(
+            Opts::new(
+                "narthex_plugin_call_peak_seconds",
+                "How long the longest call of the plugin took.",
+            ),
+            &["plugin"],
+        )?;
+        registry.register(Box::new(call_seconds_peak.clone()))?;
         let load_seconds = GaugeVec::new(
             Opts::new(
                 "narthex_plugin_load_duration_seconds",
@@ -72,6 +92,18 @@ impl Metrics {
                 &["plugin"],
             )?,
             call_seconds,
+            call_seconds_peak,
+            http_requests: counters(
+                "narthex_plugin_http_requests_total",
+                "Requests that the plugin made, redirects not counted.",
+                &["plugin"],
+            )?,
+            failures_in_a_row: gauges(
+                "narthex_plugin_failures_in_a_row",
+                "How often in a row an instance of the plugin was lost; the more, the longer it \
+                 waits for the next one.",
+                &["plugin"],
+            )?,
             failures: counters(
                 "narthex_plugin_failures_total",
                 "Calls that failed, by what was to blame: plugin (it said so itself), trap, limit \
@@ -129,6 +161,9 @@ impl Metrics {
             plugin: plugin.to_owned(),
             calls: self.calls.with_label_values(&[plugin]),
             call_seconds: self.call_seconds.with_label_values(&[plugin]),
+            call_seconds_peak: self.call_seconds_peak.with_label_values(&[plugin]),
+            http_requests: self.http_requests.with_label_values(&[plugin]),
+            failures_in_a_row: self.failures_in_a_row.with_label_values(&[plugin]),
             restarts: self.restarts.with_label_values(&[plugin]),
             log_lines_dropped: self.log_lines_dropped.with_label_values(&[plugin]),
             memory_peak_bytes: self.memory_peak_bytes.with_label_values(&[plugin]),
@@ -143,8 +178,11 @@ impl Metrics {
 pub(crate) struct PluginMetrics {
     plugin: String,
     all: Metrics,
-    pub(crate) calls: IntCounter,
-    pub(crate) call_seconds: Counter,
+    calls: IntCounter,
+    call_seconds: Counter,
+    call_seconds_peak: Gauge,
+    pub(crate) http_requests: IntCounter,
+    failures_in_a_row: IntGauge,
     pub(crate) restarts: IntCounter,
     pub(crate) log_lines_dropped: IntCounter,
     memory_peak_bytes: IntGauge,
@@ -154,8 +192,9 @@ pub(crate) struct PluginMetrics {
 
 const FAILURES: [&str; 4] = ["plugin", "trap", "limit", "invalid"];
 
-pub(crate) const LIMITS: [&str; 10] = [
+pub(crate) const LIMITS: [&str; 13] = [
     "memory",
+    "total_memory",
     "call_timeout",
     "series",
     "targets",
@@ -164,10 +203,25 @@ pub(crate) const LIMITS: [&str; 10] = [
     "label_value_bytes",
     "transfer_bytes",
     "file_bytes",
+    "http_requests",
+    "http_bytes",
     "subscriptions",
 ];
 
 impl PluginMetrics {
+    pub(crate) fn note_call(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.calls.inc();
+        self.call_seconds.inc_by(seconds);
+        if seconds > self.call_seconds_peak.get() {
+            self.call_seconds_peak.set(seconds);
+        }
+    }
+
+    pub(crate) fn note_failures(&self, in_a_row: u32) {
+        self.failures_in_a_row.set(i64::from(in_a_row));
+    }
+
     pub(crate) fn note_memory(&self, bytes: u64) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if bytes > self.memory_peak_bytes.get() {
@@ -200,6 +254,9 @@ impl PluginMetrics {
             memory_peak_bytes: unsigned(self.memory_peak_bytes.get()),
             calls: self.calls.get(),
             call_seconds: self.call_seconds.get(),
+            call_seconds_peak: self.call_seconds_peak.get(),
+            http_requests: self.http_requests.get(),
+            failures_in_a_row: unsigned(self.failures_in_a_row.get()),
             failures: FAILURES.into_iter().map(failures).sum(),
             restarts: self.restarts.get(),
             series: unsigned(self.series.get()),
@@ -239,6 +296,7 @@ impl PluginMetrics {
             &self.all.calls,
             &self.all.restarts,
             &self.all.log_lines_dropped,
+            &self.all.http_requests,
         ] {
             let _ = vec.remove_label_values(&plugin);
         }
@@ -246,10 +304,12 @@ impl PluginMetrics {
             &self.all.memory_peak_bytes,
             &self.all.series,
             &self.all.targets,
+            &self.all.failures_in_a_row,
         ] {
             let _ = vec.remove_label_values(&plugin);
         }
         let _ = self.all.call_seconds.remove_label_values(&plugin);
+        let _ = self.all.call_seconds_peak.remove_label_values(&plugin);
         let _ = self.all.load_seconds.remove_label_values(&plugin);
         let with = |label| [self.plugin.as_str(), label];
         for state in STATES {
@@ -264,5 +324,33 @@ impl PluginMetrics {
         for result in ["success", "failure"] {
             let _ = self.all.loads.remove_label_values(&with(result));
         }
+    }
+}
+
+/// The memory of all plugins, read when someone asks.
+struct TotalMemory {
+    pool: Arc<Pool>,
+    gauge: IntGauge,
+}
+
+impl TotalMemory {
+    fn new(pool: Arc<Pool>) -> Result<Self, prometheus::Error> {
+        let gauge = IntGauge::new(
+            "narthex_plugins_memory_bytes",
+            "Linear memory and tables of all instances of all plugins.",
+        )?;
+        Ok(TotalMemory { pool, gauge })
+    }
+}
+
+impl Collector for TotalMemory {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let bytes = i64::try_from(self.pool.used_bytes()).unwrap_or(i64::MAX);
+        self.gauge.set(bytes);
+        self.gauge.collect()
     }
 }

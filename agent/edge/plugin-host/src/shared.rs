@@ -1,14 +1,17 @@
 //! What all instances of one version of a plugin have in common.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::Limits;
+use crate::Outside;
 use crate::engine::Machine;
 use crate::grant::Permits;
+use crate::host::Pool;
+use crate::host::dns::Names;
 use crate::host::system::FileSystems;
 use crate::host::watching::Watching;
 use crate::metrics::PluginMetrics;
@@ -19,6 +22,12 @@ pub(crate) struct Services {
     pub(crate) machine: Machine,
     pub(crate) file_systems: FileSystems,
     pub(crate) watching: Arc<Watching>,
+    pub(crate) names: Arc<Names>,
+    /// The memory of all instances.
+    pub(crate) pool: Arc<Pool>,
+    /// Where what instances wait for is run.
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) outside: Outside,
 }
 
 /// Limits and permits are read at each use, so a changed configuration is in force at once.
@@ -59,13 +68,17 @@ pub(crate) struct Health {
 pub(crate) struct Condition {
     /// The latest failure, also when all has been well since.
     pub(crate) last_error: Option<LastError>,
-    /// Instances that wait to be started again.
-    down: BTreeSet<u64>,
+    /// Instances that wait to be started again, and whether they are suspended.
+    down: BTreeMap<u64, bool>,
 }
 
 impl Condition {
     pub(crate) fn is_well(&self) -> bool {
         self.down.is_empty()
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.down.values().any(|suspended| *suspended)
     }
 }
 
@@ -109,18 +122,19 @@ impl Pulse {
         }
     }
 
-    /// Whether the instance waits to be started again.
-    pub(crate) fn set_down(&self, down: bool) {
-        let mut condition = self.health.lock();
-        match down {
-            true => condition.down.insert(self.id),
-            false => condition.down.remove(&self.id),
-        };
+    /// The instance runs.
+    pub(crate) fn set_up(&self) {
+        self.health.lock().down.remove(&self.id);
+    }
+
+    /// The instance waits to be started again.
+    pub(crate) fn set_down(&self, suspended: bool) {
+        self.health.lock().down.insert(self.id, suspended);
     }
 }
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        self.set_down(false);
+        self.set_up();
     }
 }

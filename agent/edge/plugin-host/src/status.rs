@@ -20,6 +20,8 @@ pub enum PluginState {
     WaitingForGrant,
     /// An instance failed and will be started again.
     Failed,
+    /// An instance has failed so often in a row that it is tried only now and then.
+    Suspended,
     /// Its file is no plugin that can run here.
     Broken,
     /// Switched off in the configuration.
@@ -28,12 +30,21 @@ pub enum PluginState {
 
 impl PluginState {
     pub fn as_str(self) -> &'static str {
-        let [loading, running, waiting, failed, broken, disabled] = metrics::STATES;
+        let [
+            loading,
+            running,
+            waiting,
+            failed,
+            suspended,
+            broken,
+            disabled,
+        ] = metrics::STATES;
         match self {
             PluginState::Loading => loading,
             PluginState::Running => running,
             PluginState::WaitingForGrant => waiting,
             PluginState::Failed => failed,
+            PluginState::Suspended => suspended,
             PluginState::Broken => broken,
             PluginState::Disabled => disabled,
         }
@@ -53,6 +64,8 @@ pub struct PluginStatus {
     pub state: PluginState,
     /// None as long as no version of the plugin could be loaded.
     pub world: Option<World>,
+    /// The version of the contract that it was built for.
+    pub contract: Option<&'static str>,
     /// Of the version that runs, else of the one that would.
     pub manifest: Option<Manifest>,
     /// Its file's SHA-256.
@@ -79,6 +92,11 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
     pub calls: u64,
     pub call_seconds: f64,
+    /// The longest call.
+    pub call_seconds_peak: f64,
+    pub http_requests: u64,
+    /// Of the instance that failed most often in a row, up to now.
+    pub failures_in_a_row: u64,
     pub failures: u64,
     pub restarts: u64,
     /// Of the last collection.
@@ -98,6 +116,7 @@ pub(crate) struct Notice {
     pub(crate) disabled: bool,
     pub(crate) active: bool,
     pub(crate) world: Option<World>,
+    pub(crate) contract: Option<&'static str>,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) sha256: Option<String>,
     pub(crate) grants: Capabilities,
@@ -115,9 +134,13 @@ impl Notice {
         if self.disabled {
             PluginState::Disabled
         } else if self.active {
-            match self.health.condition().is_well() {
-                true => PluginState::Running,
-                false => PluginState::Failed,
+            let condition = self.health.condition();
+            if condition.is_suspended() {
+                PluginState::Suspended
+            } else if condition.is_well() {
+                PluginState::Running
+            } else {
+                PluginState::Failed
             }
         } else if !self.missing.is_empty() {
             PluginState::WaitingForGrant
@@ -135,6 +158,7 @@ impl Notice {
             file: self.file.clone(),
             state: self.state(),
             world: self.world,
+            contract: self.contract,
             manifest: self.manifest.clone(),
             sha256: self.sha256.clone(),
             grants: self.grants.clone(),

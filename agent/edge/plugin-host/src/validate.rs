@@ -7,8 +7,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use narthex_model::family::Metadata;
+use narthex_model::histogram::{CounterReset, Span};
 use narthex_model::labels::{is_legacy_label_name, is_legacy_metric_name};
-use narthex_model::{Label, Labels, Metric, MetricFamily, MetricType, MetricValue, TargetGroup};
+use narthex_model::number::NORMAL_NAN_BITS;
+use narthex_model::{
+    Histogram, Label, Labels, Metric, MetricFamily, MetricType, MetricValue, TargetGroup,
+    is_stale_nan,
+};
 
 use crate::Limits;
 use crate::bindings::metrics as raw;
@@ -49,6 +54,10 @@ fn limit_at(
     }
 }
 
+/// Stands for "no time" in a list of times, where an older version of the contract has some metrics
+/// with and some without. No clock gives it.
+pub(crate) const NO_TIME: i64 = i64::MIN;
+
 /// One collection's families, and how many series they are.
 pub(crate) fn families(
     families: Vec<raw::Family>,
@@ -59,7 +68,7 @@ pub(crate) fn families(
     let mut out = Vec::with_capacity(families.len());
     for family in families {
         // Counted first: what is too much is not even looked at.
-        series += family.metrics.iter().map(series_of).sum::<usize>();
+        series += series_of(&family.values);
         limit("series", series, limits.series)?;
         let family = self::family(family, limits)?;
         if !names.insert(family.name.clone()) {
@@ -73,13 +82,23 @@ pub(crate) fn families(
     Ok((out, series))
 }
 
-fn series_of(metric: &raw::Metric) -> usize {
-    match &metric.value {
-        raw::Value::Number(_) => 1,
+fn series_of(values: &raw::Values) -> usize {
+    match values {
+        raw::Values::Numbers(numbers) => numbers.len(),
         // The bucket of +Inf, the sum and the count come on top.
-        raw::Value::Histogram(histogram) => histogram.buckets.len() + 3,
-        raw::Value::Summary(summary) => summary.quantiles.len() + 2,
+        raw::Values::Histograms(all) => all.iter().map(|h| h.buckets.len() + 3).sum(),
+        // One series, but its buckets take what others' series do.
+        raw::Values::NativeHistograms(all) => all.iter().map(|h| 1 + native_parts(h)).sum(),
+        raw::Values::Summaries(all) => all.iter().map(|s| s.quantiles.len() + 2).sum(),
     }
+}
+
+fn native_parts(histogram: &raw::NativeHistogram) -> usize {
+    histogram.positive_counts.len()
+        + histogram.negative_counts.len()
+        + histogram.positive_spans.len()
+        + histogram.negative_spans.len()
+        + histogram.custom_bounds.len()
 }
 
 fn family(family: raw::Family, limits: &Limits) -> Result<MetricFamily, Fault> {
@@ -101,19 +120,32 @@ fn family(family: raw::Family, limits: &Limits) -> Result<MetricFamily, Fault> {
         )?;
     }
     let columns = columns(&family, limits)?;
-    let mut seen = HashSet::with_capacity(family.metrics.len());
-    let mut metrics = Vec::with_capacity(family.metrics.len());
-    for metric in family.metrics {
-        let labels = labels_of(name, &columns, metric.label_values, limits)?;
+    let values = values(name, family.kind, family.values)?;
+    let rows = values.len();
+    check_lengths(name, rows, &columns, family.label_values.len())?;
+    let timestamps_ms = times(name, "timestamps-ms", rows, &family.timestamps_ms)?;
+    let starts_ms = times(
+        name,
+        "start-timestamps-ms",
+        rows,
+        &family.start_timestamps_ms,
+    )?;
+    let mut label_values = family.label_values.into_iter();
+    let mut seen = HashSet::with_capacity(rows);
+    let mut metrics = Vec::with_capacity(rows);
+    for (row, value) in values.into_iter().enumerate() {
+        let of_row = label_values.by_ref().take(columns.sorted.len());
+        let labels = labels_of(name, &columns, of_row, limits)?;
         if !seen.insert(labels.clone()) {
             return Err(Fault::Invalid(format!(
                 "metric {name} is given twice with the labels {labels}"
             )));
         }
         metrics.push(Metric {
-            value: value(name, family.kind, metric.value)?,
+            value,
             labels,
-            timestamp_ms: metric.timestamp_ms,
+            timestamp_ms: timestamps_ms(row),
+            start_timestamp_ms: starts_ms(row),
         });
     }
     Ok(MetricFamily {
@@ -124,6 +156,37 @@ fn family(family: raw::Family, limits: &Limits) -> Result<MetricFamily, Fault> {
             unit: family.unit,
         },
         metrics,
+    })
+}
+
+fn check_lengths(metric: &str, rows: usize, columns: &Columns, given: usize) -> Result<(), Fault> {
+    let names = columns.sorted.len();
+    match rows.checked_mul(names) {
+        Some(expected) if expected == given => Ok(()),
+        _ => Err(Fault::Invalid(format!(
+            "metric {metric}: {given} label values for {rows} metrics of {names} label names"
+        ))),
+    }
+}
+
+/// A list of times, one a metric or none at all.
+fn times<'a>(
+    metric: &str,
+    list: &str,
+    rows: usize,
+    times_ms: &'a [i64],
+) -> Result<impl Fn(usize) -> Option<i64> + use<'a>, Fault> {
+    if !times_ms.is_empty() && times_ms.len() != rows {
+        return Err(Fault::Invalid(format!(
+            "metric {metric}: {} {list} for {rows} metrics",
+            times_ms.len()
+        )));
+    }
+    Ok(|row| {
+        times_ms
+            .get(row)
+            .copied()
+            .filter(|time_ms| *time_ms != NO_TIME)
     })
 }
 
@@ -168,16 +231,10 @@ fn columns(family: &raw::Family, limits: &Limits) -> Result<Columns, Fault> {
 fn labels_of(
     metric: &str,
     columns: &Columns,
-    mut values: Vec<String>,
+    values: impl Iterator<Item = String>,
     limits: &Limits,
 ) -> Result<Labels, Fault> {
-    if values.len() != columns.sorted.len() {
-        return Err(Fault::Invalid(format!(
-            "metric {metric}: {} label values for {} label names",
-            values.len(),
-            columns.sorted.len()
-        )));
-    }
+    let mut values: Vec<String> = values.collect();
     let mut labels = Vec::with_capacity(values.len());
     for (name, column) in &columns.sorted {
         // Lengths agree, so the column is there.
@@ -199,43 +256,106 @@ fn labels_of(
     Ok(Labels::from_sorted(labels))
 }
 
-fn value(metric: &str, kind: raw::MetricType, value: raw::Value) -> Result<MetricValue, Fault> {
+/// The values of a family, which fit its type.
+fn values(
+    metric: &str,
+    kind: raw::MetricType,
+    values: raw::Values,
+) -> Result<Vec<MetricValue>, Fault> {
     use raw::MetricType as Kind;
-    let ascends = |pairs: &[(f64, f64)]| pairs.windows(2).all(|pair| pair[0].0 < pair[1].0);
     let is_histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
-    match value {
-        raw::Value::Number(number) if !is_histogram && kind != Kind::Summary => {
-            Ok(MetricValue::Float(number))
+    match values {
+        raw::Values::Numbers(numbers) if !is_histogram && kind != Kind::Summary => {
+            Ok(numbers.into_iter().map(MetricValue::Float).collect())
         }
-        raw::Value::Histogram(histogram) if is_histogram => {
-            let bounds = &histogram.buckets;
-            let infinite = bounds.iter().any(|(bound, _)| !bound.is_finite());
-            if !ascends(bounds) || infinite {
-                return Err(Fault::Invalid(format!(
-                    "metric {metric}: the buckets' bounds must be finite and ascend"
-                )));
-            }
-            Ok(MetricValue::Histogram {
-                buckets: histogram.buckets,
-                sum: histogram.sum,
-                count: histogram.count,
-            })
+        raw::Values::Histograms(all) if is_histogram => all
+            .into_iter()
+            .map(|each| histogram(metric, each))
+            .collect(),
+        raw::Values::NativeHistograms(all) if is_histogram => {
+            let is_gauge = kind == Kind::GaugeHistogram;
+            let native = |each| native_histogram(metric, is_gauge, each);
+            all.into_iter().map(native).collect()
         }
-        raw::Value::Summary(summary) if kind == Kind::Summary => {
-            let outside = |(quantile, _): &(f64, f64)| !(0.0..=1.0).contains(quantile);
-            if !ascends(&summary.quantiles) || summary.quantiles.iter().any(outside) {
-                return Err(Fault::Invalid(format!(
-                    "metric {metric}: the quantiles must lie between 0 and 1 and ascend"
-                )));
-            }
-            Ok(MetricValue::Summary {
-                quantiles: summary.quantiles,
-                sum: summary.sum,
-                count: summary.count,
-            })
+        raw::Values::Summaries(all) if kind == Kind::Summary => {
+            all.into_iter().map(|each| summary(metric, each)).collect()
         }
         _ => Err(Fault::Invalid(format!(
-            "metric {metric} has a value that is not of its type"
+            "metric {metric} has values that are not of its type"
+        ))),
+    }
+}
+
+fn ascends(pairs: &[(f64, f64)]) -> bool {
+    pairs.windows(2).all(|pair| pair[0].0 < pair[1].0)
+}
+
+fn histogram(metric: &str, histogram: raw::Histogram) -> Result<MetricValue, Fault> {
+    let bounds = &histogram.buckets;
+    let infinite = bounds.iter().any(|(bound, _)| !bound.is_finite());
+    if !ascends(bounds) || infinite {
+        return Err(Fault::Invalid(format!(
+            "metric {metric}: the buckets' bounds must be finite and ascend"
+        )));
+    }
+    Ok(MetricValue::Histogram {
+        buckets: histogram.buckets,
+        sum: histogram.sum,
+        count: histogram.count,
+    })
+}
+
+fn summary(metric: &str, summary: raw::Summary) -> Result<MetricValue, Fault> {
+    let outside = |(quantile, _): &(f64, f64)| !(0.0..=1.0).contains(quantile);
+    if !ascends(&summary.quantiles) || summary.quantiles.iter().any(outside) {
+        return Err(Fault::Invalid(format!(
+            "metric {metric}: the quantiles must lie between 0 and 1 and ascend"
+        )));
+    }
+    Ok(MetricValue::Summary {
+        quantiles: summary.quantiles,
+        sum: summary.sum,
+        count: summary.count,
+    })
+}
+
+fn native_histogram(
+    metric: &str,
+    is_gauge: bool,
+    raw: raw::NativeHistogram,
+) -> Result<MetricValue, Fault> {
+    let spans = |spans: Vec<raw::Span>| {
+        let span = |span: raw::Span| Span {
+            offset: span.offset,
+            length: span.length,
+        };
+        spans.into_iter().map(span).collect()
+    };
+    // No plugin can forge the end of a series.
+    let sum = match is_stale_nan(raw.sum) {
+        true => f64::from_bits(NORMAL_NAN_BITS),
+        false => raw.sum,
+    };
+    let histogram = Histogram {
+        counter_reset: match is_gauge {
+            true => CounterReset::Gauge,
+            false => CounterReset::Unknown,
+        },
+        schema: raw.schema,
+        zero_threshold: raw.zero_threshold,
+        zero_count: raw.zero_count,
+        count: raw.count,
+        sum,
+        positive_spans: spans(raw.positive_spans),
+        positive_buckets: raw.positive_counts,
+        negative_spans: spans(raw.negative_spans),
+        negative_buckets: raw.negative_counts,
+        custom_values: raw.custom_bounds,
+    };
+    match histogram.check() {
+        Ok(()) => Ok(MetricValue::NativeHistogram(Arc::new(histogram))),
+        Err(reason) => Err(Fault::Invalid(format!(
+            "metric {metric}: invalid native histogram: {reason}"
         ))),
     }
 }
@@ -331,30 +451,44 @@ mod tests {
             help: "Help.".to_owned(),
             unit: String::new(),
             label_names: label_names.iter().map(|&n| n.to_owned()).collect(),
-            metrics: metrics
-                .iter()
-                .map(|values| raw::Metric {
-                    label_values: values.iter().map(|&v| v.to_owned()).collect(),
-                    value: raw::Value::Number(1.0),
-                    timestamp_ms: None,
-                })
-                .collect(),
+            label_values: metrics.concat().iter().map(|&v| v.to_owned()).collect(),
+            values: raw::Values::Numbers(vec![1.0; metrics.len()]),
+            timestamps_ms: vec![],
+            start_timestamps_ms: vec![],
         }
     }
 
     fn histogram(buckets: &[f64]) -> raw::Family {
         raw::Family {
             kind: raw::MetricType::Histogram,
-            metrics: vec![raw::Metric {
-                label_values: vec![],
-                value: raw::Value::Histogram(raw::Histogram {
-                    buckets: buckets.iter().map(|&bound| (bound, 1.0)).collect(),
-                    sum: 1.0,
-                    count: 1.0,
-                }),
-                timestamp_ms: None,
-            }],
+            values: raw::Values::Histograms(vec![raw::Histogram {
+                buckets: buckets.iter().map(|&bound| (bound, 1.0)).collect(),
+                sum: 1.0,
+                count: 1.0,
+            }]),
             ..gauge("h", &[], &[])
+        }
+    }
+
+    fn native(schema: i32) -> raw::Family {
+        raw::Family {
+            kind: raw::MetricType::Histogram,
+            values: raw::Values::NativeHistograms(vec![raw::NativeHistogram {
+                schema,
+                count: 3.0,
+                sum: narthex_model::STALE_NAN,
+                zero_threshold: 0.001,
+                zero_count: 0.0,
+                positive_spans: vec![raw::Span {
+                    offset: 1,
+                    length: 2,
+                }],
+                positive_counts: vec![1.0, 2.0],
+                negative_spans: vec![],
+                negative_counts: vec![],
+                custom_bounds: vec![],
+            }]),
+            ..gauge("n", &[], &[])
         }
     }
 
@@ -400,7 +534,21 @@ mod tests {
             ),
             (
                 vec![gauge("m", &["a"], &[&["1", "2"]])],
-                "metric m: 2 label values for 1 label names",
+                "metric m: 2 label values for 1 metrics of 1 label names",
+            ),
+            (
+                vec![raw::Family {
+                    timestamps_ms: vec![1, 2],
+                    ..gauge("m", &["a"], &[&["1"]])
+                }],
+                "metric m: 2 timestamps-ms for 1 metrics",
+            ),
+            (
+                vec![raw::Family {
+                    start_timestamps_ms: vec![1],
+                    ..gauge("m", &["a"], &[&["1"], &["2"]])
+                }],
+                "metric m: 1 start-timestamps-ms for 2 metrics",
             ),
             (
                 vec![gauge("m", &["a"], &[&["1"], &["1"]])],
@@ -459,8 +607,34 @@ mod tests {
         assert!(check(gauge_of_buckets).is_err());
         let mut with_le = histogram(&[1.0]);
         with_le.label_names = vec!["le".to_owned()];
-        with_le.metrics[0].label_values = vec!["1".to_owned()];
+        with_le.label_values = vec!["1".to_owned()];
         assert!(check(with_le).is_err());
+    }
+
+    #[test]
+    fn native_histograms_and_times_come_through() {
+        let mut given = native(3);
+        given.timestamps_ms = vec![NO_TIME];
+        given.start_timestamps_ms = vec![7];
+        let (out, series) = families(vec![given], &Limits::default()).unwrap();
+        let metric = &out[0].metrics[0];
+        assert_eq!(
+            (metric.timestamp_ms, metric.start_timestamp_ms),
+            (None, Some(7))
+        );
+        // Two buckets and their span count, too.
+        assert_eq!(series, 4);
+        let MetricValue::NativeHistogram(histogram) = &metric.value else {
+            panic!("{metric:?}");
+        };
+        assert_eq!((histogram.schema, histogram.count), (3, 3.0));
+        assert!(histogram.sum.is_nan() && !is_stale_nan(histogram.sum));
+        let error = families(vec![native(9)], &Limits::default()).unwrap_err();
+        let error = error.to_string();
+        assert_eq!(
+            error,
+            "metric n: invalid native histogram: the schema is not known"
+        );
     }
 
     #[test]

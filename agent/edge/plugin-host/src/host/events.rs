@@ -1,19 +1,23 @@
-//! What a discovery waits for: watched files and timers.
+//! What an instance waits for: watched files, timers and answers to requests.
 //!
-//! Keeps true: as many subscriptions as the limit allows are open at once; ending the instance
-//! wakes it from any wait.
+//! Keeps true: as many subscriptions as the limit allows are open at once; ending the instance, and
+//! the deadline of a call that has one, end any wait. A stream fires once for all that it has to
+//! give, and again when `take` has said `pending` and there is more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::bindings::events::Host;
 use crate::bindings::files::{ErrorCode, FileError};
+use crate::bindings::plugin::CallError;
 
+use super::http::Stream;
 use super::watching::{Watch, Watching};
-use super::{State, Stop, file_error};
+use super::{Patience, State, Stop, file_error};
 
 /// How many fired subscriptions may lie unread. Who finds the queue full tries again, so nothing is
 /// lost.
@@ -26,8 +30,9 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[derive(Clone, Copy)]
 pub(crate) enum Wake {
     Fired(u64),
-    /// To end it.
-    Unwanted,
+    /// A stream may have something. One that does not get through is no loss: whoever reads the
+    /// queue looks at the streams anyway.
+    Look,
 }
 
 /// One instance's subscriptions.
@@ -35,7 +40,7 @@ pub(crate) struct Events {
     watching: Arc<Watching>,
     next: u64,
     open: BTreeMap<u64, Open>,
-    sender: SyncSender<Wake>,
+    sender: Sender<Wake>,
     receiver: Receiver<Wake>,
 }
 
@@ -43,11 +48,12 @@ enum Open {
     /// Held for as long as it is open.
     Watch(#[expect(dead_code, reason = "ends when it is dropped")] Watch),
     Timer(Instant),
+    Stream(Stream),
 }
 
 impl Events {
     pub(crate) fn new(watching: Arc<Watching>) -> Self {
-        let (sender, receiver) = sync_channel(QUEUE);
+        let (sender, receiver) = channel(QUEUE);
         Events {
             watching,
             next: 1,
@@ -57,77 +63,88 @@ impl Events {
         }
     }
 
-    /// By which the instance is woken to be ended.
-    pub(crate) fn waker(&self) -> SyncSender<Wake> {
+    pub(super) fn waker(&self) -> Sender<Wake> {
         self.sender.clone()
+    }
+
+    pub(super) fn stream(&self, id: u64) -> Option<&Stream> {
+        match self.open.get(&id) {
+            Some(Open::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
+    pub(super) fn add_stream(&mut self, stream: Stream) -> u64 {
+        self.add(Open::Stream(stream))
+    }
+
+    pub(super) fn close(&mut self, id: u64) {
+        self.open.remove(&id);
+    }
+
+    fn add(&mut self, open: Open) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.open.insert(id, open);
+        id
     }
 
     /// None where the host is ending.
     fn watch(&mut self, path: PathBuf) -> Option<u64> {
         let id = self.next;
-        self.next += 1;
         let watch = self.watching.add(path, self.sender.clone(), id)?;
-        self.open.insert(id, Open::Watch(watch));
-        Some(id)
+        Some(self.add(Open::Watch(watch)))
     }
 
     fn timer(&mut self, after_ms: u64) -> u64 {
         let after = Duration::from_millis(after_ms).min(LONGEST);
-        let id = self.next;
-        self.next += 1;
-        self.open.insert(id, Open::Timer(Instant::now() + after));
-        id
+        self.add(Open::Timer(Instant::now() + after))
     }
 
     /// Sleeps until something fires.
-    fn wait(&mut self) -> Result<Vec<u64>, Stop> {
+    fn wait(&mut self, patience: &Patience) -> Result<Vec<u64>, Stop> {
         loop {
             let mut fired = self.take_due(Instant::now());
             while let Ok(wake) = self.receiver.try_recv() {
-                self.take(wake, &mut fired)?;
+                self.take(wake, &mut fired);
             }
+            fired.extend(self.take_streams());
             if !fired.is_empty() {
                 return Ok(fired.into_iter().collect());
             }
-            match self.sleep() {
-                Some(wake) => self.take(wake, &mut fired)?,
-                None => continue,
-            }
-            if !fired.is_empty() {
-                return Ok(fired.into_iter().collect());
-            }
-        }
-    }
-
-    /// Until something comes or the next timer is due.
-    fn sleep(&self) -> Option<Wake> {
-        let timers = self.open.values().filter_map(|open| match open {
-            Open::Timer(at) => Some(*at),
-            Open::Watch(_) => None,
-        });
-        match timers.min() {
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                match self.receiver.recv_timeout(left) {
-                    Ok(wake) => Some(wake),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => Some(Wake::Unwanted),
+            let timers = self.open.values().filter_map(|open| match open {
+                Open::Timer(at) => Some(*at),
+                Open::Watch(_) | Open::Stream(_) => None,
+            });
+            let next_timer = timers.min();
+            let receiver = &mut self.receiver;
+            let wake = patience.wait_for(async {
+                match next_timer {
+                    // The queue cannot end, as this side keeps a sender.
+                    None => receiver.recv().await,
+                    Some(at) => {
+                        let wake = tokio::time::timeout_at(at.into(), receiver.recv()).await;
+                        wake.ok().flatten()
+                    }
                 }
+            })?;
+            if let Some(wake) = wake {
+                self.take(wake, &mut fired);
             }
-            None => Some(self.receiver.recv().unwrap_or(Wake::Unwanted)),
+            if !fired.is_empty() {
+                return Ok(fired.into_iter().collect());
+            }
         }
     }
 
-    fn take(&self, wake: Wake, fired: &mut BTreeSet<u64>) -> Result<(), Stop> {
+    fn take(&self, wake: Wake, fired: &mut BTreeSet<u64>) {
         match wake {
-            Wake::Unwanted => return Err(Stop::Unwanted),
             // A watch that was closed meanwhile says nothing any more.
             Wake::Fired(id) if self.open.contains_key(&id) => {
                 fired.insert(id);
             }
-            Wake::Fired(_) => {}
+            Wake::Fired(_) | Wake::Look => {}
         }
-        Ok(())
     }
 
     fn take_due(&mut self, now: Instant) -> BTreeSet<u64> {
@@ -142,23 +159,28 @@ impl Events {
         }
         due
     }
+
+    /// Those that have something that was not told yet.
+    fn take_streams(&self) -> impl Iterator<Item = u64> {
+        self.open.iter().filter_map(|(id, open)| match open {
+            Open::Stream(stream) if stream.tell() => Some(*id),
+            _ => None,
+        })
+    }
 }
 
 impl State {
     /// The subscriptions, if there is room for another one.
-    fn events_with_room(&mut self) -> Result<&mut Events, String> {
+    pub(super) fn events_with_room(&mut self) -> Result<&mut Events, String> {
         let limit = self.shared.limits.load().subscriptions;
-        let metrics = &self.shared.metrics;
-        match &mut self.events {
-            Some(events) if events.open.len() < limit => Ok(events),
-            Some(_) => {
-                metrics.note_limit("subscriptions");
-                Err(format!(
-                    "more than {limit} watches and timers are open (plugins.limits.subscriptions)"
-                ))
-            }
-            None => Err("there is nothing to wait for outside of a run".to_owned()),
+        if self.events.open.len() < limit {
+            return Ok(&mut self.events);
         }
+        self.shared.metrics.note_limit("subscriptions");
+        Err(format!(
+            "more than {limit} watches, timers and streams are open \
+             (plugins.limits.subscriptions)"
+        ))
     }
 }
 
@@ -172,29 +194,34 @@ impl Host for State {
         events.watch(path).ok_or_else(ending)
     }
 
-    fn timer(&mut self, after_ms: u64) -> Result<u64, String> {
-        Ok(self.events_with_room()?.timer(after_ms))
+    fn timer(&mut self, after_ms: u64) -> Result<u64, CallError> {
+        let events = self.events_with_room().map_err(CallError::Limit)?;
+        Ok(events.timer(after_ms))
     }
 
     fn close(&mut self, subscription: u64) {
-        if let Some(events) = &mut self.events {
-            events.open.remove(&subscription);
-        }
+        self.events.close(subscription);
     }
 
     fn wait(&mut self) -> wasmtime::Result<Vec<u64>> {
         self.rest();
-        let fired = match &mut self.events {
-            Some(events) => events.wait()?,
-            None => return Err(Stop::Unwanted.into()),
-        };
-        self.begin();
+        let mut patience = self.patience();
+        if self.waits_freely {
+            patience.deadline = None;
+        }
+        let fired = self.events.wait(&patience)?;
+        match self.waits_freely {
+            true => self.begin(),
+            false => self.compute(),
+        }
         Ok(fired)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -203,23 +230,32 @@ mod tests {
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&a, "1").unwrap();
         let watching = Arc::new(Watching::start());
+        let mut patience = Patience {
+            runtime: tokio::runtime::Handle::current(),
+            unwanted: CancellationToken::new(),
+            deadline: None,
+            limit_ms: 7,
+        };
         let wait = move || {
             let mut events = Events::new(watching);
             let watch_a = events.watch(a.clone()).unwrap();
             let watch_b = events.watch(b.clone()).unwrap();
             let never = events.timer(u64::MAX);
             let soon = events.timer(1);
-            assert_eq!(events.wait().unwrap(), [soon]);
+            assert_eq!(events.wait(&patience).unwrap(), [soon]);
             std::fs::write(&b, "new").unwrap();
-            assert_eq!(events.wait().unwrap(), [watch_b]);
-            events.open.remove(&watch_b);
+            assert_eq!(events.wait(&patience).unwrap(), [watch_b]);
+            events.close(watch_b);
             std::fs::write(&b, "newer").unwrap();
             std::fs::write(&a, "2").unwrap();
-            assert_eq!(events.wait().unwrap(), [watch_a]);
+            assert_eq!(events.wait(&patience).unwrap(), [watch_a]);
             assert!(events.open.contains_key(&never));
-            let waker = events.waker();
-            std::thread::spawn(move || waker.send(Wake::Unwanted));
-            assert_eq!(events.wait(), Err(Stop::Unwanted));
+            patience.deadline = Some(Instant::now() + Duration::from_millis(20));
+            assert_eq!(events.wait(&patience), Err(Stop::Deadline(7)));
+            patience.deadline = None;
+            let unwanted = patience.unwanted.clone();
+            std::thread::spawn(move || unwanted.cancel());
+            assert_eq!(events.wait(&patience), Err(Stop::Unwanted));
         };
         tokio::task::spawn_blocking(wait).await.unwrap();
     }

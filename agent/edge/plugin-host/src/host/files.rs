@@ -104,7 +104,7 @@ impl Host for State {
 }
 
 impl State {
-    fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError> {
+    pub(super) fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError> {
         self.read_up_to(path, self.shared.limits.load().file_bytes)
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bindings::log::{Host, Level};
+use crate::shared::Shared;
 
 use super::State;
 
@@ -45,17 +46,13 @@ impl LogGate {
             dropped_before,
         }
     }
-}
 
-impl Host for State {
-    fn write(&mut self, level: Level, message: String) {
-        let message = cut(&message);
-        if level == Level::Error {
-            self.last_words = Some(message.to_owned());
-        }
-        let limit = self.shared.limits.load().log_lines_per_second;
-        let verdict = self.log.judge(Instant::now(), limit);
-        let plugin = &self.shared.name;
+    /// Writes a line, unless there were too many.
+    pub(super) fn write(&mut self, shared: &Shared, level: Level, message: &str) {
+        let message = cut(message);
+        let limit = shared.limits.load().log_lines_per_second;
+        let verdict = self.judge(Instant::now(), limit);
+        let plugin = &shared.name;
         if verdict.dropped_before > 0 {
             tracing::warn!(
                 plugin,
@@ -64,7 +61,7 @@ impl Host for State {
             );
         }
         if !verdict.pass {
-            self.shared.metrics.log_lines_dropped.inc();
+            shared.metrics.log_lines_dropped.inc();
             return;
         }
         match level {
@@ -73,6 +70,39 @@ impl Host for State {
             Level::Warn => tracing::warn!(plugin, "{message}"),
             Level::Error => tracing::error!(plugin, "{message}"),
         }
+    }
+}
+
+/// Puts pieces together into lines. One that grows too long is ended.
+#[derive(Default)]
+pub(super) struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn take(&mut self, bytes: &[u8], mut write: impl FnMut(&str)) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = MAX_LINE_BYTES.saturating_sub(self.begun.len());
+            self.begun
+                .extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                let line = String::from_utf8_lossy(&self.begun);
+                let line = line.trim_end();
+                if !line.is_empty() {
+                    write(line);
+                }
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+impl Host for State {
+    fn write(&mut self, level: Level, message: String) {
+        if level == Level::Error {
+            self.last_words = Some(cut(&message).to_owned());
+        }
+        self.log.write(&self.shared, level, &message);
     }
 }
 
@@ -102,6 +132,19 @@ mod tests {
         assert_eq!(at(999), (false, 0));
         assert_eq!(at(1000), (true, 2));
         assert_eq!(at(1001), (true, 0));
+    }
+
+    #[test]
+    fn lines_are_put_together() {
+        let mut written = Vec::new();
+        let mut lines = Lines::default();
+        let long = "x".repeat(2 * MAX_LINE_BYTES);
+        for piece in ["a", "b\n\nc\r\nd", &long, "\n", "e"] {
+            lines.take(piece.as_bytes(), |line| written.push(line.to_owned()));
+        }
+        assert_eq!(written[..2], ["ab", "c"]);
+        assert_eq!(written[2].len(), MAX_LINE_BYTES);
+        assert_eq!(written.len(), 3);
     }
 
     #[test]

@@ -1,28 +1,42 @@
 //! What a plugin meets as its host: the imports of the contract, implemented on one instance's
 //! [`State`].
 //!
-//! Everything here runs on the instance's own thread and may block there. A blocked call is not
-//! interrupted; whoever waits for the instance gives up on it by his own clock.
+//! Everything here runs on the instance's own thread and may block there. What waits for the world
+//! (http, dns, query, events) ends by the call's deadline and with the instance; what reads files
+//! does not, and whoever waits for the instance gives up on it by his own clock.
 
+#[cfg(target_os = "linux")]
+mod clock_adjustment;
+pub(crate) mod dns;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod log;
+mod memory;
 pub(crate) mod publisher;
+mod query;
 pub(crate) mod system;
+pub(crate) mod wasi;
 pub(crate) mod watching;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::bindings::files::{ErrorCode, FileError};
+use crate::bindings::plugin::CallError;
 use crate::bindings::{clock, environment, plugin, random};
 use crate::engine::Tick;
 use crate::shared::Shared;
 
 use events::Events;
+use http::Http;
 use log::LogGate;
+use memory::Held;
+pub(crate) use memory::Pool;
 use publisher::Publisher;
+use wasi::Wasi;
 
 /// What an instance was stopped by, other than its own fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +44,12 @@ pub(crate) enum Stop {
     #[error("it ran for longer than {0} ms (the limit plugins.limits.call_timeout)")]
     Deadline(u64),
     #[error("it wanted {wanted} bytes of memory and may have {limit} (plugins.limits.memory)")]
-    Memory { wanted: usize, limit: u64 },
+    Memory { wanted: u64, limit: u64 },
+    #[error(
+        "it wanted {wanted} bytes more memory, and all plugins together may have {limit} \
+         (plugins.limits.total_memory)"
+    )]
+    TotalMemory { wanted: u64, limit: u64 },
     /// Nobody wants it any longer.
     #[error("it was stopped")]
     Unwanted,
@@ -39,32 +58,45 @@ pub(crate) enum Stop {
 /// One instance's side of the host.
 pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
-    /// Set from outside to end the instance.
-    pub(crate) unwanted: Arc<AtomicBool>,
+    /// Cancelled from outside to end the instance.
+    pub(crate) unwanted: CancellationToken,
     deadline: Instant,
+    /// Whether `wait` may take as long as it likes: in a discovery's run.
+    pub(crate) waits_freely: bool,
     /// While the plugin computes.
     ticking: Option<Tick>,
     started: Instant,
     /// What the plugin logged last as an error during this call: after a trap, its last words.
     pub(crate) last_words: Option<String>,
+    /// Requests and look-ups since the call began or the last wait ended.
+    requests: usize,
     log: LogGate,
-    pub(crate) events: Option<Events>,
+    events: Events,
+    http: Http,
     pub(crate) publisher: Option<Publisher>,
+    memory: Held,
+    /// For components that import it.
+    wasi: Option<Box<Wasi>>,
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, unwanted: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, unwanted: CancellationToken) -> Self {
         let now = Instant::now();
         State {
-            shared,
             unwanted,
             deadline: now,
+            waits_freely: false,
             ticking: None,
             started: now,
             last_words: None,
+            requests: 0,
             log: LogGate::default(),
-            events: None,
+            events: Events::new(shared.services.watching.clone()),
+            http: Http::default(),
             publisher: None,
+            memory: Held::default(),
+            wasi: None,
+            shared,
         }
     }
 
@@ -72,6 +104,12 @@ impl State {
     pub(crate) fn begin(&mut self) {
         let limit_ms = self.shared.limits.load().call_timeout_ms;
         self.deadline = Instant::now() + Duration::from_millis(limit_ms);
+        self.requests = 0;
+        self.compute();
+    }
+
+    /// The plugin goes on computing, in the time that it has.
+    fn compute(&mut self) {
         if self.ticking.is_none() {
             self.ticking = Some(self.shared.services.machine.tick());
         }
@@ -84,7 +122,7 @@ impl State {
 
     /// Looked at about every 10 ms while the plugin computes.
     pub(crate) fn may_go_on(&self) -> Result<(), Stop> {
-        if self.unwanted.load(Ordering::Relaxed) {
+        if self.unwanted.is_cancelled() {
             return Err(Stop::Unwanted);
         }
         if Instant::now() >= self.deadline {
@@ -92,37 +130,64 @@ impl State {
         }
         Ok(())
     }
-}
 
-impl wasmtime::ResourceLimiter for State {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let limit = self.shared.limits.load().memory_bytes;
-        if desired as u64 > limit {
-            // An allocation that merely fails would end in an abort that explains nothing.
-            return Err(Stop::Memory {
-                wanted: desired,
-                limit,
-            }
-            .into());
+    /// How and for how long this call may wait for something.
+    fn patience(&self) -> Patience {
+        Patience {
+            runtime: self.shared.services.runtime.clone(),
+            unwanted: self.unwanted.clone(),
+            deadline: Some(self.deadline),
+            limit_ms: self.shared.limits.load().call_timeout_ms,
         }
-        self.shared.metrics.note_memory(desired as u64);
-        Ok(true)
     }
 
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        // Tables hold functions, eight bytes each on the host's side.
-        let limit = self.shared.limits.load().memory_bytes;
-        Ok(desired as u64 <= limit / 64)
+    /// Waits for `work`, but not beyond the call's deadline nor the instance's end.
+    fn wait_for<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        self.rest();
+        let done = self.patience().wait_for(work);
+        self.compute();
+        done
+    }
+
+    /// Counts a request or a look-up; the error says that there were too many.
+    fn count_request(&mut self) -> Result<(), String> {
+        let limit = self.shared.limits.load().http_requests;
+        if self.requests >= limit {
+            self.shared.metrics.note_limit("http_requests");
+            return Err(format!(
+                "more than {limit} requests and look-ups in one call, or between two waits \
+                 (plugins.limits.http_requests)"
+            ));
+        }
+        self.requests += 1;
+        Ok(())
+    }
+}
+
+/// What ends a wait, apart from what is waited for.
+struct Patience {
+    runtime: tokio::runtime::Handle,
+    unwanted: CancellationToken,
+    deadline: Option<Instant>,
+    limit_ms: u64,
+}
+
+impl Patience {
+    fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let over = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.unwanted.cancelled() => Err(Stop::Unwanted),
+                done = work => Ok(done),
+                () = over => Err(Stop::Deadline(self.limit_ms)),
+            }
+        })
     }
 }
 
@@ -157,15 +222,30 @@ impl random::Host for State {
 }
 
 impl environment::Host for State {
-    fn get(&mut self, name: String) -> Result<Option<String>, String> {
-        self.shared.permits.load().environment(&name)?;
+    fn get(&mut self, name: String) -> Result<Option<String>, CallError> {
+        let permits = self.shared.permits.load();
+        permits.environment(&name).map_err(CallError::NotGranted)?;
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let text = format!("{name:?} is no name of an environment variable");
+            return Err(CallError::Invalid(text));
+        }
         match std::env::var(&name) {
             Ok(value) => Ok(Some(value)),
             Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(format!("the environment variable {name} is not UTF-8"))
-            }
+            Err(std::env::VarError::NotUnicode(_)) => Err(CallError::Failed(format!(
+                "the environment variable {name} is not UTF-8"
+            ))),
         }
+    }
+}
+
+/// What is said, without what kind of error it is.
+pub(crate) fn call_error_text(error: CallError) -> String {
+    match error {
+        CallError::NotGranted(text)
+        | CallError::Limit(text)
+        | CallError::Invalid(text)
+        | CallError::Failed(text) => text,
     }
 }
 

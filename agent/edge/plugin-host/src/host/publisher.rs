@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use narthex_model::TargetGroup;
 use tokio::sync::mpsc::Sender;
 
+use crate::bindings::plugin::CallError;
 use crate::bindings::publisher::{Host, TargetGroup as RawGroup};
 use crate::validate;
 
@@ -40,7 +41,7 @@ impl Publisher {
 }
 
 impl Host for State {
-    fn publish(&mut self, groups: Vec<RawGroup>) -> wasmtime::Result<Result<(), String>> {
+    fn publish(&mut self, groups: Vec<RawGroup>) -> wasmtime::Result<Result<(), CallError>> {
         let limits = self.shared.limits.load_full();
         let taken = validate::groups(groups, &limits).and_then(|groups| match &self.publisher {
             Some(publisher) => {
@@ -57,17 +58,21 @@ impl Host for State {
             Err(fault) => {
                 let text = self.shared.note_fault(&fault);
                 self.shared.health.note(&text);
-                return Ok(Err(text));
+                return Ok(Err(match fault {
+                    validate::Fault::Limit { .. } => CallError::Limit(text),
+                    validate::Fault::Invalid(_) => CallError::Invalid(text),
+                }));
             }
         };
         self.shared.metrics.targets.set(total as i64);
         self.rest();
+        let mut patience = self.patience();
+        // The plugin is not to blame for one who takes its time.
+        patience.deadline = None;
         if let Some(publisher) = &mut self.publisher {
             publisher.targets = targets;
-            publisher
-                .groups
-                .blocking_send(groups)
-                .map_err(|_| Stop::Unwanted)?;
+            let sent = patience.wait_for(publisher.groups.send(groups))?;
+            sent.map_err(|_| Stop::Unwanted)?;
         }
         self.begin();
         Ok(Ok(()))

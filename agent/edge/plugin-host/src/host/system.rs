@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::bindings::system::{Disk, Host, Identity, Memory, Network, Usage, Zone};
+use crate::bindings::plugin::CallError;
+use crate::bindings::system::{ClockState, Disk, Host, Identity, Memory, Network, Usage, Zone};
 
 use super::State;
 use super::files::system_message;
@@ -17,19 +18,20 @@ const LONGEST_TIMEOUT_MS: u64 = 60_000;
 const MAX_HANGING: usize = 16;
 
 impl Host for State {
-    fn cpu_count(&mut self) -> Result<u32, String> {
-        self.shared.permits.load().system()?;
-        let count = std::thread::available_parallelism().map_err(|e| system_message(&e))?;
+    fn cpu_count(&mut self) -> Result<u32, CallError> {
+        self.may_see_system()?;
+        let count = std::thread::available_parallelism()
+            .map_err(|e| CallError::Failed(system_message(&e)))?;
         Ok(u32::try_from(count.get()).unwrap_or(u32::MAX))
     }
 
-    fn page_bytes(&mut self) -> Result<u32, String> {
-        self.shared.permits.load().system()?;
+    fn page_bytes(&mut self) -> Result<u32, CallError> {
+        self.may_see_system()?;
         Ok(u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX))
     }
 
-    fn time_zone(&mut self) -> Result<Zone, String> {
-        self.shared.permits.load().system()?;
+    fn time_zone(&mut self) -> Result<Zone, CallError> {
+        self.may_see_system()?;
         let now = jiff::Zoned::now();
         let now_here = now.time_zone().to_offset_info(now.timestamp());
         Ok(Zone {
@@ -38,13 +40,13 @@ impl Host for State {
         })
     }
 
-    fn boot_time_seconds(&mut self) -> Result<u64, String> {
-        self.shared.permits.load().system()?;
+    fn boot_time_seconds(&mut self) -> Result<u64, CallError> {
+        self.may_see_system()?;
         sysinfo::System::boot_time().map_err(unknown)
     }
 
-    fn identify(&mut self) -> Result<Identity, String> {
-        self.shared.permits.load().system()?;
+    fn identify(&mut self) -> Result<Identity, CallError> {
+        self.may_see_system()?;
         let uname = rustix::system::uname();
         let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
         #[cfg(target_os = "linux")]
@@ -61,8 +63,21 @@ impl Host for State {
         })
     }
 
-    fn memory_usage(&mut self) -> Result<Memory, String> {
-        self.shared.permits.load().system()?;
+    #[cfg(target_os = "linux")]
+    fn clock_adjustment(&mut self) -> Result<ClockState, CallError> {
+        self.may_see_system()?;
+        super::clock_adjustment::read().map_err(|error| CallError::Failed(system_message(&error)))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn clock_adjustment(&mut self) -> Result<ClockState, CallError> {
+        self.may_see_system()?;
+        let text = "only Linux tells how its clock is adjusted".to_owned();
+        Err(CallError::Failed(text))
+    }
+
+    fn memory_usage(&mut self) -> Result<Memory, CallError> {
+        self.may_see_system()?;
         let mut system = sysinfo::System::new().map_err(unknown)?;
         system.refresh_memory();
         Ok(Memory {
@@ -74,14 +89,14 @@ impl Host for State {
         })
     }
 
-    fn disks(&mut self) -> Result<Vec<Disk>, String> {
-        self.shared.permits.load().system()?;
+    fn disks(&mut self) -> Result<Vec<Disk>, CallError> {
+        self.may_see_system()?;
         let disks = sysinfo::Disks::new_with_refreshed_list().map_err(unknown)?;
         Ok(disks.iter().map(disk).collect())
     }
 
-    fn networks(&mut self) -> Result<Vec<Network>, String> {
-        self.shared.permits.load().system()?;
+    fn networks(&mut self) -> Result<Vec<Network>, CallError> {
+        self.may_see_system()?;
         let networks = sysinfo::Networks::new_with_refreshed_list().map_err(unknown)?;
         let mut networks: Vec<Network> = networks
             .iter()
@@ -103,14 +118,21 @@ impl Host for State {
         &mut self,
         mount_points: Vec<String>,
         timeout_ms: u64,
-    ) -> Result<Vec<Result<Usage, String>>, String> {
-        self.shared.permits.load().system()?;
+    ) -> Result<Vec<Result<Usage, String>>, CallError> {
+        self.may_see_system()?;
         let timeout = Duration::from_millis(timeout_ms.min(LONGEST_TIMEOUT_MS));
         Ok(self
             .shared
             .services
             .file_systems
             .ask(mount_points, timeout, statfs))
+    }
+}
+
+impl State {
+    fn may_see_system(&self) -> Result<(), CallError> {
+        let permits = self.shared.permits.load();
+        permits.system().map_err(CallError::NotGranted)
     }
 }
 
@@ -126,8 +148,8 @@ fn disk(disk: &sysinfo::Disk) -> Disk {
     }
 }
 
-fn unknown(error: impl std::fmt::Debug) -> String {
-    format!("the machine does not tell: {error:?}")
+fn unknown(error: impl std::fmt::Debug) -> CallError {
+    CallError::Failed(format!("the machine does not tell: {error:?}"))
 }
 
 fn statfs(mount_point: &str) -> Result<Usage, String> {

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use narthex_watch::{Options, Watcher};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Wake;
@@ -38,7 +38,7 @@ enum Command {
 /// Who is to be woken, and by which of his subscriptions.
 struct Waiter {
     path: PathBuf,
-    wake: SyncSender<Wake>,
+    wake: mpsc::Sender<Wake>,
     subscription: u64,
 }
 
@@ -61,7 +61,7 @@ impl Watching {
     pub(crate) fn add(
         &self,
         path: PathBuf,
-        wake: SyncSender<Wake>,
+        wake: mpsc::Sender<Wake>,
         subscription: u64,
     ) -> Option<Watch> {
         let (reply, key) = oneshot::channel();
@@ -150,7 +150,7 @@ impl Task {
             match waiter.wake.try_send(Wake::Fired(waiter.subscription)) {
                 Ok(()) => false,
                 Err(TrySendError::Full(_)) => true,
-                Err(TrySendError::Disconnected(_)) => {
+                Err(TrySendError::Closed(_)) => {
                     waiters.remove(key);
                     false
                 }

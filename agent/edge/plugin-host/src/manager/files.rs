@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -14,6 +14,9 @@ use crate::shared::{Health, Shared};
 use crate::{code, instance};
 
 use super::{Manager, Plugin, Version, blocking};
+
+/// Compiling cannot be interrupted; past this, nobody waits for it any longer.
+const LOAD_PATIENCE: Duration = Duration::from_secs(300);
 
 impl Manager {
     /// Brings the plugins in step with the folder. Gives whether all files have come to rest.
@@ -96,9 +99,14 @@ impl Manager {
         self.post();
         let begun = Instant::now();
         let shared = self.shared(name, metrics.clone(), health);
-        let loaded = blocking(move || load(&found.path, shared, known))
-            .await
-            .and_then(|loaded| loaded);
+        let loading = blocking(move || load(&found.path, shared, known));
+        let loaded = match tokio::time::timeout(LOAD_PATIENCE, loading).await {
+            Ok(loaded) => loaded.and_then(|loaded| loaded),
+            Err(_) => Err(format!(
+                "compiling it takes longer than {} s; a smaller plugin is taken",
+                LOAD_PATIENCE.as_secs()
+            )),
+        };
         let seconds = begun.elapsed().as_secs_f64();
         metrics.note_load(loaded.is_ok(), seconds);
         if let Some(plugin) = self.plugins.get_mut(name) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ExporterInstance;
-use crate::code::{Instantiable, World};
+use crate::code::{Code, World};
 use crate::exporter::{Runner, Slot, Worker};
 
 use super::versions::missing;
@@ -136,12 +136,12 @@ pub(super) async fn prepare(
     wanted: &ExporterInstance,
     replaces: bool,
 ) -> Result<Worker, String> {
-    let Instantiable::Exporter(pre) = &*version.code else {
+    let Code::Exporter(code) = &version.code.code else {
         return Err(format!("plugin {} is a discovery", wanted.plugin));
     };
-    let (pre, shared, wanted) = (pre.clone(), version.shared.clone(), wanted.clone());
+    let (code, shared, wanted) = (code.clone(), version.shared.clone(), wanted.clone());
     blocking(move || {
-        let (mut runner, started) = Runner::start(pre, shared, &wanted.job, &wanted.config);
+        let (mut runner, started) = Runner::start(code, shared, &wanted.job, &wanted.config);
         match started {
             Ok(()) if replaces => runner.try_out()?,
             Ok(()) => {}

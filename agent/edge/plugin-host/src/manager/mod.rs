@@ -27,12 +27,14 @@ use crate::discovery::Provider;
 use crate::engine::Machine;
 use crate::exporter::Slot;
 use crate::folder::{self, Folder, Stamp};
+use crate::host::Pool;
+use crate::host::dns::Names;
 use crate::host::system::FileSystems;
 use crate::host::watching::Watching;
 use crate::metrics::{Metrics, PluginMetrics};
 use crate::shared::{Health, Services, Shared};
 use crate::status::{Notice, PluginStatus};
-use crate::{Config, ExporterInstance, Limits};
+use crate::{Config, ExporterInstance, Limits, Outside};
 
 /// Reloads that may wait for one that is under way; whoever asks waits for a place.
 const COMMANDS: usize = 4;
@@ -68,10 +70,14 @@ pub struct Handle {
 
 /// Starts the host. Must be called within a tokio runtime. Loading goes on after it has returned:
 /// the set fills as plugins are ready, and [`Handle::status`] tells which are still loading.
-pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> {
+pub fn start(config: Config, outside: Outside, registry: &Registry) -> Result<Handle, StartError> {
     let machine = Machine::new(&config.cache_directory, config.limits.memory_bytes)
         .map_err(StartError::Machine)?;
-    let metrics = Metrics::new(registry).map_err(|error| StartError::Metrics(error.to_string()))?;
+    let pool = Arc::new(Pool::default());
+    let metrics = Metrics::new(registry, &pool);
+    let metrics = metrics.map_err(|error| StartError::Metrics(error.to_string()))?;
+    let names = Arc::new(Names::default());
+    names.set_servers(config.dns_servers.clone());
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (set, set_receiver) = watch::channel(PluginSet::default());
     let (board, board_receiver) = watch::channel(Vec::new());
@@ -83,6 +89,10 @@ pub fn start(config: Config, registry: &Registry) -> Result<Handle, StartError> 
             machine,
             file_systems: FileSystems::default(),
             watching: Arc::new(Watching::start()),
+            names,
+            pool,
+            runtime: tokio::runtime::Handle::current(),
+            outside,
         }),
         metrics,
         folder: Folder::default(),
@@ -260,6 +270,7 @@ impl Manager {
             }
         }
         self.limits = Arc::new(config.limits.clone());
+        self.services.names.set_servers(config.dns_servers.clone());
         self.config = config;
         self.settle().await;
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use narthex_extension::Capabilities;
 
-use crate::code::{Instantiable, World};
+use crate::code::{Code, World};
+use crate::config::Grant;
 use crate::discovery::{self, Provider, Supply};
 use crate::exporter::Worker;
 use crate::grant::Permits;
@@ -25,7 +26,7 @@ impl Manager {
         self.publish();
     }
 
-    pub(super) fn grants(&self, name: &str) -> Capabilities {
+    pub(super) fn grants(&self, name: &str) -> Grant {
         self.config.grants.get(name).cloned().unwrap_or_default()
     }
 
@@ -40,10 +41,11 @@ impl Manager {
         for version in [&plugin.active, &plugin.candidate].into_iter().flatten() {
             version.shared.limits.store(limits.clone());
             version.shared.permits.store(Arc::new(Permits {
+                http: grants.http.clone(),
                 plugin: name.to_owned(),
                 wants: version.manifest.wants.clone(),
                 optional: version.manifest.optional.clone(),
-                grants: grants.clone(),
+                grants: grants.capabilities.clone(),
             }));
         }
         let may_run = |version: &Version| !disabled && missing(version).is_empty();
@@ -86,10 +88,10 @@ impl Manager {
             plugin.candidate = Some(candidate);
             return;
         }
-        match &*candidate.code {
-            Instantiable::Discovery(pre) => {
+        match &candidate.code.code {
+            Code::Discovery(code) => {
                 let version = discovery::Version {
-                    pre: Arc::new(pre.clone()),
+                    code: Arc::new(code.clone()),
                     shared: candidate.shared.clone(),
                 };
                 plugin
@@ -98,7 +100,7 @@ impl Manager {
                     .supply(Supply::Ready(version));
                 plugin.active = Some(candidate);
             }
-            Instantiable::Exporter(_) => {
+            Code::Exporter(_) => {
                 if let Some(provider) = plugin.provider.take() {
                     provider.supply(Supply::Gone);
                 }

@@ -87,7 +87,7 @@ async fn a_changed_file_takes_over_and_a_broken_one_does_not() {
         (random, "the file is not WebAssembly"),
         (vec![], "the file is empty"),
         (
-            Guest::discovery().contract("0.9.0").build(),
+            Guest::discovery().contract("9.0.0").build(),
             "update Narthex",
         ),
         (
@@ -334,14 +334,16 @@ async fn a_plugin_waits_until_what_it_wants_is_granted() {
     let nothing = |config: &mut crate::Config| {
         config
             .grants
-            .insert("a".to_owned(), Capabilities::default());
+            .insert("a".to_owned(), Capabilities::default().into());
     };
     bench.apply(nothing).await;
     bench.until_state("a", PluginState::WaitingForGrant).await;
 
     bench
         .apply(|config| {
-            config.grants.insert("a".to_owned(), reading(&[&secret]));
+            config
+                .grants
+                .insert("a".to_owned(), reading(&[&secret]).into());
         })
         .await;
     bench.until_state("a", PluginState::Running).await;
@@ -365,7 +367,9 @@ async fn refused_calls_say_what_is_missing() {
     bench
         .apply(|config| {
             for plugin in ["granted", "escaped", "narrowed", "undeclared"] {
-                config.grants.insert(plugin.to_owned(), reading(&[&open]));
+                config
+                    .grants
+                    .insert(plugin.to_owned(), reading(&[&open]).into());
             }
         })
         .await;
@@ -518,7 +522,9 @@ async fn a_file_that_is_too_long_is_not_read() {
         std::fs::write(&file, content).unwrap();
         bench
             .apply(|config| {
-                config.grants.insert(plugin.to_owned(), reading(&[&file]));
+                config
+                    .grants
+                    .insert(plugin.to_owned(), reading(&[&file]).into());
             })
             .await;
         let path = file.to_str().unwrap();

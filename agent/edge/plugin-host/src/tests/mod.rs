@@ -3,20 +3,28 @@
 mod discoveries;
 mod exporters;
 mod files;
+mod golden;
 mod guest;
+mod hostile;
+mod requests;
 mod shipped;
+mod swaps;
+mod wasi;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use narthex_extension::{Capabilities, Exporter, ExporterError, FileAccess};
-use narthex_model::{MetricFamily, MetricValue};
+use narthex_extension::{
+    Capabilities, Exporter, ExporterError, FileAccess, Queries, Query, QuerySeries,
+};
+use narthex_http_client::{Authorization, HttpClientConfig, SecretSource};
+use narthex_model::{CancelToken, Labels, MetricFamily, MetricValue};
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 use tempfile::TempDir;
 
-use crate::{Config, Handle, PluginState, PluginStatus, start};
+use crate::{Config, FieldFault, Handle, Outside, PluginState, PluginStatus, start};
 
 /// For what happens by itself. Far more than it takes, as the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +48,7 @@ impl Bench {
         let mut config = Config::new(folder.path().join("plugins"), folder.path().join("cache"));
         change(&mut config);
         let registry = Registry::new();
-        let handle = start(config.clone(), &registry).unwrap();
+        let handle = start(config.clone(), outside(), &registry).unwrap();
         Bench {
             folder,
             config,
@@ -153,6 +161,67 @@ async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < patience, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An agent that knows one option for requests, `token_file`.
+fn outside() -> Outside {
+    let read = |json: &str, directory: &Path| {
+        let options: serde_json::Value = serde_json::from_str(json).unwrap();
+        match options["token_file"].as_str() {
+            Some(file) => Ok(HttpClientConfig {
+                authorization: Some(Authorization {
+                    kind: "Bearer".to_owned(),
+                    credentials: SecretSource::File(directory.join(file)),
+                }),
+                ..HttpClientConfig::default()
+            }),
+            None => Err(FieldFault {
+                field: "token_file".to_owned(),
+                message: "is missing".to_owned(),
+            }),
+        }
+    };
+    Outside {
+        http_config: Arc::new(read),
+        queries: Some(Arc::new(Store)),
+    }
+}
+
+/// Gives one series, which says what was asked; `forever` takes until nobody wants it any longer.
+struct Store;
+
+struct Asked {
+    plugin: String,
+    cancel: CancelToken,
+}
+
+impl Queries for Store {
+    fn for_plugin(&self, plugin: &str, cancel: CancelToken) -> Arc<dyn Query> {
+        let plugin = plugin.to_owned();
+        Arc::new(Asked { plugin, cancel })
+    }
+}
+
+impl Query for Asked {
+    fn instant(&self, expr: &str, at_ms: i64) -> Result<Vec<QuerySeries>, String> {
+        if expr == "broken" {
+            return Err("parse error".to_owned());
+        }
+        let patience = Instant::now() + PATIENCE;
+        while expr == "forever" && self.cancel.reason().is_none() {
+            assert!(Instant::now() < patience, "it was not cancelled");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let text = format!("{} asked {expr} at {at_ms}", self.plugin);
+        Ok(vec![QuerySeries {
+            labels: Labels::from_pairs([("a", text)]),
+            samples: vec![(at_ms, 1.0)],
+        }])
+    }
+
+    fn range(&self, _: &str, _: i64, _: i64, _: i64) -> Result<Vec<QuerySeries>, String> {
+        Ok(Vec::new())
     }
 }
 

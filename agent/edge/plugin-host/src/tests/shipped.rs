@@ -76,7 +76,7 @@ async fn file_finds_targets_and_follows_them() {
         .apply(|config| {
             config
                 .grants
-                .insert("file".to_owned(), reading(&[&targets]));
+                .insert("file".to_owned(), reading(&[&targets]).into());
         })
         .await;
 
@@ -149,7 +149,7 @@ async fn node_tells_of_this_machine() {
         .apply(|config| {
             let mut grants = reading(&["/proc", "/sys", "/etc/os-release"].map(Path::new));
             grants.system = true;
-            config.grants.insert("node".to_owned(), grants);
+            config.grants.insert("node".to_owned(), grants.into());
         })
         .await;
     let families = bench.collect("node").await.unwrap();

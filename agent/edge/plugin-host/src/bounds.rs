@@ -1,0 +1,80 @@
+//! How large a plugin may be, judged before it is compiled: compiling takes time and memory by the
+//! size of the code, and cannot be interrupted.
+//!
+//! Keeps true: what passes is compiled within some seconds and some hundred megabytes. What is
+//! wrong in any other way is not judged here.
+
+use wasmparser::{Parser, Payload};
+
+/// Of all functions together. Python's interpreter has some 10 MiB.
+const MAX_CODE_BYTES: u64 = 32 << 20;
+
+/// Of one function: compiling takes more than twice as long for one twice as long.
+const MAX_FUNCTION_BYTES: u64 = 512 << 10;
+
+/// All modules together.
+const MAX_FUNCTIONS: u64 = 200_000;
+
+const MAX_MODULES: u64 = 200;
+
+/// Says what is too large, if something is.
+pub(crate) fn check(component: &[u8]) -> Result<(), String> {
+    let (mut code_bytes, mut functions, mut modules) = (0u64, 0u64, 0u64);
+    for payload in Parser::new(0).parse_all(component) {
+        // What cannot be read is told by whoever compiles it.
+        let Ok(payload) = payload else { break };
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                modules += 1;
+                limit("modules", modules, MAX_MODULES)?;
+            }
+            Payload::CodeSectionEntry(body) => {
+                let bytes = {
+                    let range = body.range();
+                    range.end.saturating_sub(range.start)
+                };
+                code_bytes += bytes;
+                functions += 1;
+                limit("bytes in one function", bytes, MAX_FUNCTION_BYTES)?;
+                limit("bytes of code", code_bytes, MAX_CODE_BYTES)?;
+                limit("functions", functions, MAX_FUNCTIONS)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn limit(what: &str, count: u64, limit: u64) -> Result<(), String> {
+    match count <= limit {
+        true => Ok(()),
+        false => Err(format!(
+            "it is too large to be compiled: {count} {what}, and at most {limit} are taken"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_named() {
+        let long = format!("(module (func {}))", "nop ".repeat(600 << 10));
+        let many = format!("(module {})", "(func)".repeat(200_001));
+        let nested = format!("(component {})", "(core module)".repeat(201));
+        for (text, expected) in [
+            ("(module (func nop))", ""),
+            (long.as_str(), "bytes in one function"),
+            (many.as_str(), "200001 functions"),
+            (nested.as_str(), "201 modules"),
+        ] {
+            let said = check(&wat::parse_str(text).unwrap())
+                .err()
+                .unwrap_or_default();
+            assert!(said.contains(expected), "{said}");
+            assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
+        }
+        assert_eq!(check(b"\0asm\x01\0\0\0 what is this"), Ok(()));
+    }
+}

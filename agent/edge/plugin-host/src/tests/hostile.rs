@@ -1,0 +1,375 @@
+//! Plugins that mean harm. For each: what is refused, what is reported, and that a neighbour missed
+//! nothing. Those that ask other machines are in `requests`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::guest::Guest;
+use super::{Bench, reading, value_of};
+use crate::{Limits, PluginState};
+
+/// A plugin that behaves, collected every few milliseconds.
+pub(super) struct Neighbour {
+    ends: Arc<AtomicBool>,
+    collected: Arc<AtomicU64>,
+    running: tokio::task::JoinHandle<Duration>,
+}
+
+impl Neighbour {
+    pub(super) async fn start(bench: &Bench) -> Neighbour {
+        bench.install("good", &Guest::exporter().gives("m", 1.0).build());
+        bench.until_value("good", 1.0).await;
+        let exporter = bench.until_exporter("good").await;
+        let (ends, collected) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let (is_over, counter) = (ends.clone(), collected.clone());
+        let running = tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let answer = exporter.collect().await;
+                assert_eq!(value_of(&answer), Some(1.0), "{answer:?}");
+                longest = longest.max(began.elapsed());
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            longest
+        });
+        Neighbour {
+            ends,
+            collected,
+            running,
+        }
+    }
+
+    /// It missed nothing up to now.
+    pub(super) async fn end(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        let longest = self.running.await.unwrap();
+        let collected = self.collected.load(Ordering::Relaxed);
+        println!("{collected} collections of the neighbour, the longest took {longest:?}");
+        assert!(collected > 0);
+        assert!(longest < Duration::from_secs(10), "{longest:?}");
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        memory_bytes: 16 << 20,
+        call_timeout_ms: 500,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_they_collect_is_refused_and_told() {
+    let mut bench = Bench::start_with(|config| config.limits = limits());
+    let link = bench.path("link");
+    std::os::unix::fs::symlink("/etc/shadow", &link).unwrap();
+    let folder = bench.folder.path().to_owned();
+    bench
+        .apply(|config| {
+            let grant = reading(&[&folder]);
+            config.grants.insert("symlink".to_owned(), grant.into());
+        })
+        .await;
+    let neighbour = Neighbour::start(&bench).await;
+    let grow = "(loop $again (drop (memory.grow (i32.const 16))) (br $again)) (i32.const 0)";
+    let table = "(loop $again (drop (table.grow $t (ref.null func) (i32.const 100000)))
+                 (br $again)) (i32.const 0)";
+    let recursion = "(func $deep (param i32) (result i32)
+                       (i32.add (call $deep (local.get 0)) (i32.const 1)))";
+    let cases: [(&str, Guest, &str, &str); 9] = [
+        (
+            "endless",
+            Guest::exporter().collect("(loop $again (br $again)) (i32.const 0)"),
+            "plugin endless was stopped: it ran for longer than 500 ms",
+            "call_timeout",
+        ),
+        (
+            "recursion",
+            Guest::exporter()
+                .function(recursion)
+                .collect("(call $deep (i32.const 0))"),
+            "plugin recursion trapped: ",
+            "",
+        ),
+        (
+            "memory",
+            Guest::exporter().collect(grow),
+            "plugin memory was stopped: it wanted ",
+            "memory",
+        ),
+        (
+            "table",
+            Guest::exporter()
+                .function("(table $t 1 funcref)")
+                .collect(table),
+            "plugin table was stopped: it wanted ",
+            "memory",
+        ),
+        (
+            "series",
+            Guest::exporter().grows_and_gives_many(1_000_000),
+            "plugin series gave too much: 1000000 series, and the limit plugins.limits.series is",
+            "series",
+        ),
+        (
+            "label",
+            Guest::exporter().grows_and_gives_long_label(10 << 20),
+            "plugin label gave too much: 10485760 label_value_bytes, and the limit plugins.limits",
+            "label_value_bytes",
+        ),
+        (
+            "names",
+            Guest::exporter().gives("no name\u{0}", 1.0),
+            "plugin names gave invalid output: invalid metric name \"no name\\0\"",
+            "",
+        ),
+        (
+            "symlink",
+            Guest::exporter()
+                .wants_file("/")
+                .reads(link.to_str().unwrap()),
+            "plugin symlink: it leads to /etc/shadow, and ",
+            "",
+        ),
+        (
+            "traps",
+            Guest::exporter().collect("unreachable"),
+            "plugin traps trapped: ",
+            "",
+        ),
+    ];
+    for (name, guest, expected, limit) in cases {
+        bench.install(name, &guest.build());
+        let error = bench.collect(name).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{name}: {error}");
+        let status = bench.status(name).unwrap();
+        assert_eq!(status.last_error, Some(error), "{name}");
+        let hits: Vec<&str> = status
+            .usage
+            .limit_hits
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        let expected = if limit.is_empty() {
+            vec![]
+        } else {
+            vec![limit]
+        };
+        assert_eq!(hits, expected, "{name}");
+        let failures = bench.metric("narthex_plugin_failures_total", &[("plugin", name)]);
+        assert!(failures.is_some(), "{name}");
+    }
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_million_series_are_counted_and_dropped() {
+    let limits = Limits {
+        memory_bytes: 128 << 20,
+        ..Limits::default()
+    };
+    let bench = Bench::start_with(|config| config.limits = limits);
+    let neighbour = Neighbour::start(&bench).await;
+    bench.install(
+        "many",
+        &Guest::exporter().grows_and_gives_many(10_000_000).build(),
+    );
+    let error = bench.collect("many").await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "plugin many gave too much: 10000000 series, and the limit plugins.limits.series is 100000"
+    );
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_log_lines_is_dropped_and_counted() {
+    let bench = Bench::start();
+    let neighbour = Neighbour::start(&bench).await;
+    let mut guest = Guest::exporter().import("log", "write", "(param i32 i32 i32)");
+    let line = guest.put(b"flood");
+    let flood = guest.gives("m", 1.0).configure(&format!(
+        "(local $left i32)
+         (local.set $left (i32.const 100000))
+         (loop $again
+           (call $write (i32.const 1) (i32.const {line}) (i32.const 5))
+           (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+           (br_if $again (local.get $left)))
+         (i32.const 4096)"
+    ));
+    bench.install("flood", &flood.build());
+    bench.until_value("flood", 1.0).await;
+    let dropped = bench.metric(
+        "narthex_plugin_log_lines_dropped_total",
+        &[("plugin", "flood")],
+    );
+    assert!(dropped.unwrap() > 90_000.0, "{dropped:?}");
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_would_take_too_much_are_refused() {
+    let bench = Bench::start_with(|config| config.limits = limits());
+    let neighbour = Neighbour::start(&bench).await;
+    let good = Guest::exporter().gives("m", 1.0).build();
+    let mut cut = good.clone();
+    cut.truncate(good.len() / 3);
+    let long = Guest::exporter().function(&format!("(func {})", "nop ".repeat(600 << 10)));
+    let many = Guest::exporter().function(&"(func)".repeat(200_001));
+    let cases = [
+        ("cut", cut, "the file is not valid WebAssembly: "),
+        (
+            "declares-memory",
+            Guest::exporter().pages(65_536).gives("m", 1.0).build(),
+            "asked for its manifest, plugin declares-memory was stopped: it wanted 4294967296 bytes",
+        ),
+        (
+            "declares-table",
+            Guest::exporter()
+                .function("(table 9000000 funcref)")
+                .build(),
+            "asked for its manifest, plugin declares-table was stopped: it wanted ",
+        ),
+        (
+            "declares-instances",
+            with_instances(&good, 300),
+            "asked for its manifest, plugin declares-instances trapped: ",
+        ),
+        (
+            "long",
+            long.build(),
+            "the file is not valid WebAssembly: it is too large to be compiled: ",
+        ),
+        (
+            "many",
+            many.build(),
+            "the file is not valid WebAssembly: it is too large to be compiled: 200",
+        ),
+        (
+            "describes-nothing",
+            Guest::exporter().describes("unreachable").build(),
+            "asked for its manifest, plugin describes-nothing trapped: ",
+        ),
+    ];
+    for (name, file, expected) in cases {
+        let began = Instant::now();
+        bench.install(name, &file);
+        let status = bench.until_state(name, PluginState::Broken).await;
+        let error = status.last_error.unwrap();
+        assert!(error.starts_with(expected), "{name}: {error}");
+        println!("{name}: refused after {:?}", began.elapsed());
+        let loads = [("plugin", name), ("result", "failure")];
+        assert_eq!(
+            bench.metric("narthex_plugin_loads_total", &loads),
+            Some(1.0)
+        );
+    }
+    neighbour.end().await;
+}
+
+/// A component that makes so many instances of an empty module besides.
+fn with_instances(module: &[u8], count: u32) -> Vec<u8> {
+    let mut encoder = wit_component::ComponentEncoder::default();
+    encoder.module(module).unwrap();
+    let mut component = encoder.encode().unwrap();
+    let modules = wasmparser::Parser::new(0)
+        .parse_all(&component)
+        .filter(|payload| matches!(payload, Ok(wasmparser::Payload::ModuleSection { .. })))
+        .count();
+    let empty = b"\0asm\x01\0\0\0";
+    component.extend([1, empty.len() as u8]);
+    component.extend(empty);
+    let mut instances = Vec::new();
+    leb128(count, &mut instances);
+    for _ in 0..count {
+        instances.extend([0, modules as u8, 0]);
+    }
+    component.push(2);
+    leb128(instances.len() as u32, &mut component);
+    component.extend(instances);
+    component
+}
+
+fn leb128(mut value: u32, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_of_all_plugins_has_a_limit() {
+    let bench = Bench::start_with(|config| {
+        config.limits.memory_bytes = 16 << 20;
+        config.limits.total_memory_bytes = 20 << 20;
+    });
+    let grows = |pages: u32| {
+        let grown = format!(
+            "(if (result i32) (i32.lt_u (memory.size) (i32.const 100))
+               (then (memory.grow (i32.const {pages}))) (else (i32.const 0)))"
+        );
+        Guest::exporter().gives_result_of("m", &grown).build()
+    };
+    bench.install("first", &grows(150));
+    bench.until_state("first", PluginState::Running).await;
+    bench.collect("first").await.unwrap();
+    bench.install("second", &grows(180));
+    let error = bench.collect("second").await.unwrap_err().to_string();
+    let expected = "plugin second was stopped: it wanted 11796480 bytes more memory, and all \
+                    plugins together may have 20971520 (plugins.limits.total_memory)";
+    assert_eq!(error, expected);
+    let hits = bench.status("second").unwrap().usage.limit_hits;
+    assert_eq!(hits, [("total_memory", 1)]);
+    let total = || bench.metric("narthex_plugins_memory_bytes", &[]).unwrap();
+    assert!(total() > 9.0e6 && total() < 12.0e6, "{}", total());
+
+    // What goes gives its memory back.
+    std::fs::remove_file(bench.plugin_path("first")).unwrap();
+    super::until("the memory is free", || (total() < 1.0e6).then_some(())).await;
+    bench.install("second", &grows(181));
+    bench.until_state("second", PluginState::Running).await;
+    super::until("the second has room", || (total() > 1.0e5).then_some(())).await;
+    bench.collect("second").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_fails_again_and_again_is_suspended() {
+    let bench = Bench::start();
+    let neighbour = Neighbour::start(&bench).await;
+    bench.install("bad", &Guest::exporter().collect("unreachable").build());
+    let exporter = bench.until_exporter("bad").await;
+    // The waits between the tries are 1, 2, 4, 8 and 16 s; two of them show that they grow.
+    for expected in [1.0, 2.0] {
+        super::until("another failure", || {
+            bench
+                .metric("narthex_plugin_failures_in_a_row", &[("plugin", "bad")])
+                .filter(|failures| *failures >= expected)
+                .or_else(|| {
+                    let exporter = exporter.clone();
+                    tokio::spawn(async move { exporter.collect().await });
+                    None
+                })
+        })
+        .await;
+    }
+    bench.until_state("bad", PluginState::Failed).await;
+    let usage = bench.status("bad").unwrap().usage;
+    assert!(
+        usage.failures_in_a_row >= 2 && usage.restarts >= 1,
+        "{usage:?}"
+    );
+    // A new file is tried at once.
+    bench.install("bad", &Guest::exporter().gives("m", 2.0).build());
+    bench.until_value("bad", 2.0).await;
+    bench.until_state("bad", PluginState::Running).await;
+    let failures = bench.metric("narthex_plugin_failures_in_a_row", &[("plugin", "bad")]);
+    assert_eq!(failures, Some(0.0));
+    neighbour.end().await;
+}
