@@ -8,7 +8,11 @@ use narthex_http_client::{
 };
 
 use crate::reading::{note, resolve};
+use crate::schema::{self, Kind};
 use crate::yaml::Node;
+
+/// The fields alone.
+pub(crate) const SHAPE: Kind = Kind::Object(&schema::http::HTTP_CONFIG);
 
 /// `node` holds the fields, whatever else it holds. Relative paths are below `directory`.
 pub(crate) fn client(node: &Node, directory: &Path, notices: &mut Vec<String>) -> HttpClientConfig {

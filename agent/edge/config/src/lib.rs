@@ -183,8 +183,7 @@ pub fn check_rule_file(
 /// Relative paths in it are relative to it.
 pub fn http_client_config(path: &Path) -> Result<(HttpClientConfig, Vec<String>), ConfigError> {
     let mut reading = Reading::default();
-    let shape = schema::Kind::Object(&schema::http::HTTP_CONFIG);
-    let document = reading.document(path, shape, "");
+    let document = reading.document(path, http::SHAPE, "");
     let config = document.map(|document| {
         reading.build(path, |_, notices| {
             http::client(&document.root, &document.directory, notices)
@@ -192,6 +191,18 @@ pub fn http_client_config(path: &Path) -> Result<(HttpClientConfig, Vec<String>)
     });
     error::verdict(reading.take_faults())?;
     Ok((config.unwrap_or_default(), reading.notices))
+}
+
+/// Reads Prometheus's `http_config`, a JSON object, in which relative paths are below `directory`.
+/// The error is the first fault: its field and what is wrong.
+pub fn http_config(json: &str, directory: &Path) -> Result<HttpClientConfig, (String, String)> {
+    let root = yaml::parse(json).map_err(|error| (String::new(), error.message))?;
+    let mut faults = error::Faults::new(directory);
+    schema::check(&root, http::SHAPE, &mut faults);
+    match faults.into_found().into_iter().next() {
+        Some(fault) => Err((fault.field, fault.message)),
+        None => Ok(http::client(&root, directory, &mut Vec::new())),
+    }
 }
 
 fn assemble(

@@ -1,15 +1,17 @@
 //! `narthex.yml`: plugins, exporters, scripts, the store, what queries may take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use narthex_extension::{Capabilities, FileAccess, HttpAccess};
 use narthex_model::Labels;
-use narthex_plugin_host::config::{ExporterInstance, Limits as PluginLimits};
+use narthex_plugin_host::config::{ExporterInstance, Grant, Limits as PluginLimits};
 use narthex_scrape::config::{ExporterConfig, ExporterJob};
 use narthex_script_host::config::Limits as ScriptLimits;
 
 use crate::error::Faults;
+use crate::http;
 use crate::prometheus::{Defaults, Global, relabel, scrape};
 use crate::reading::{Document, Reading, absolute};
 use crate::scalar::{self, Share};
@@ -80,15 +82,23 @@ pub(crate) fn build(
         query_budget(root.part("query"), surroundings.memory_bytes, faults)
     });
     let plugins = root.part("plugins");
+    let grants = reading.build(&document.path, |_, notices| {
+        grants(plugins.part("grants"), &document.directory, notices)
+    });
     let scripts = root.part("scripts");
     Built {
         plugin_host: narthex_plugin_host::Config {
             directory: directory("plugins"),
             cache_directory: surroundings.plugin_cache.clone(),
             limits: plugin_limits(plugins.part("limits")),
-            grants: grants(plugins.part("grants"), &document.directory),
+            grants,
             exporters: exporters.iter().map(exporter_instance).collect(),
             disabled: plugins.strings("disabled").into_iter().collect(),
+            dns_servers: plugins
+                .strings("dns_servers")
+                .iter()
+                .filter_map(|text| dns_server(text))
+                .collect(),
         },
         script_host: narthex_script_host::config::Config {
             directory: directory("scripts"),
@@ -247,6 +257,9 @@ fn plugin_limits(node: &Node) -> PluginLimits {
     let bytes = |name: &str, default: usize| size(node.bytes(name)).unwrap_or(default);
     PluginLimits {
         memory_bytes: node.bytes("memory").unwrap_or(default.memory_bytes),
+        total_memory_bytes: node
+            .bytes("total_memory")
+            .unwrap_or(default.total_memory_bytes),
         call_timeout_ms: node
             .duration_ms("call_timeout")
             .unwrap_or(default.call_timeout_ms),
@@ -257,6 +270,8 @@ fn plugin_limits(node: &Node) -> PluginLimits {
         label_value_bytes: bytes("label_value_bytes", default.label_value_bytes),
         transfer_bytes: bytes("transfer_bytes", default.transfer_bytes),
         file_bytes: node.bytes("file_bytes").unwrap_or(default.file_bytes),
+        http_requests: count("http_requests", default.http_requests),
+        http_bytes: bytes("http_bytes", default.http_bytes),
         subscriptions: count("subscriptions", default.subscriptions),
         log_lines_per_second: node
             .whole("log_lines")
@@ -287,32 +302,64 @@ fn size(value: Option<u64>) -> Option<usize> {
     value.map(|value| usize::try_from(value).unwrap_or(usize::MAX))
 }
 
-fn grants(node: &Node, directory: &Path) -> BTreeMap<String, Capabilities> {
-    let list = |node: &Node, name: &str| -> Vec<String> {
-        match node.string(name) {
-            Some(one) => vec![one.to_owned()],
-            None => node.strings(name),
-        }
-    };
-    let grant = |node: &Node| Capabilities {
-        files: list(node, "files")
-            .iter()
-            .map(|path| FileAccess {
-                path: absolute(directory, path).display().to_string(),
-            })
+fn grants(node: &Node, directory: &Path, notices: &mut Vec<String>) -> BTreeMap<String, Grant> {
+    let mut grant = |node: &Node| Grant {
+        http: one_or_many(node.part("http"))
+            .filter(|entry| entry.is_set("url"))
+            .map(|entry| (url_of(entry), http::client(entry, directory, notices)))
             .collect(),
-        http: list(node, "http")
-            .into_iter()
-            .map(|url| HttpAccess { url })
-            .collect(),
-        env: node.strings("env"),
-        system: node.boolean("system").unwrap_or(false),
-        query: node.boolean("query").unwrap_or(false),
+        capabilities: capabilities(node, directory),
     };
     node.entries()
         .iter()
         .map(|entry| (entry.key.clone(), grant(&entry.value)))
         .collect()
+}
+
+fn capabilities(node: &Node, directory: &Path) -> Capabilities {
+    let list = |name: &str| -> Vec<String> {
+        match node.string(name) {
+            Some(one) => vec![one.to_owned()],
+            None => node.strings(name),
+        }
+    };
+    Capabilities {
+        files: list("files")
+            .iter()
+            .map(|path| FileAccess {
+                path: absolute(directory, path).display().to_string(),
+            })
+            .collect(),
+        http: one_or_many(node.part("http"))
+            .map(|entry| HttpAccess {
+                url: url_of(entry),
+                methods: entry.strings("methods"),
+            })
+            .collect(),
+        dns: list("dns"),
+        env: node.strings("env"),
+        system: node.boolean("system").unwrap_or(false),
+        query: node.boolean("query").unwrap_or(false),
+    }
+}
+
+/// The items of a list, or what stands in its place.
+fn one_or_many(node: &Node) -> impl Iterator<Item = &Node> {
+    let one = node.text().filter(|_| !node.is_null()).map(|_| node);
+    one.into_iter().chain(node.items())
+}
+
+/// Of an entry that is a URL or has one.
+fn url_of(entry: &Node) -> String {
+    let text = entry.text().or(entry.string("url"));
+    text.unwrap_or_default().to_owned()
+}
+
+/// As it stands in `dns_servers`.
+pub(crate) fn dns_server(text: &str) -> Option<SocketAddr> {
+    const PORT: u16 = 53;
+    let with_port = text.parse().ok();
+    with_port.or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, PORT)))
 }
 
 fn params(node: &Node) -> BTreeMap<String, serde_json::Value> {

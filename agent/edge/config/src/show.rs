@@ -60,7 +60,9 @@ fn item_kind(kind: Kind) -> Kind {
 fn entry_kind(kind: Kind, key: &str) -> Kind {
     let of = |object: &Object| object.kind_of(key);
     match kind {
-        Kind::Object(object) | Kind::TextOr(object) => of(object).unwrap_or(Kind::Anything),
+        Kind::Object(object) | Kind::TextOr(object) | Kind::CheckedOr(_, object) => {
+            of(object).unwrap_or(Kind::Anything)
+        }
         Kind::Map(_, value) => *value,
         Kind::Secret => Kind::Secret,
         _ if sounds_secret(key) => Kind::Secret,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_extension::{BoxFuture, Capabilities};
+use narthex_extension::{BoxFuture, Capabilities, HttpAccess};
 use narthex_model::MetricFamily;
 use narthex_plugin_host::{PluginStatus, Usage};
 use narthex_script_host::{ScriptHost, ScriptStatus};
@@ -43,6 +43,7 @@ fn plugin(status: &PluginStatus) -> Value {
         "file": status.file.display().to_string(),
         "state": status.state.as_str(),
         "world": status.world.map(|world| world.to_string()),
+        "contract": status.contract,
         "version": manifest.map(|manifest| &manifest.version),
         "description": manifest.map(|manifest| &manifest.description),
         "sha256": status.sha256,
@@ -56,6 +57,7 @@ fn plugin(status: &PluginStatus) -> Value {
         "lastErrorAtMs": status.last_error_at_ms,
         "limits": {
             "memoryBytes": status.limits.memory_bytes,
+            "totalMemoryBytes": status.limits.total_memory_bytes,
             "callTimeoutMs": status.limits.call_timeout_ms,
             "series": status.limits.series,
             "targets": status.limits.targets,
@@ -64,6 +66,8 @@ fn plugin(status: &PluginStatus) -> Value {
             "labelValueBytes": status.limits.label_value_bytes,
             "transferBytes": status.limits.transfer_bytes,
             "fileBytes": status.limits.file_bytes,
+            "httpRequests": status.limits.http_requests,
+            "httpBytes": status.limits.http_bytes,
             "subscriptions": status.limits.subscriptions,
             "logLinesPerSecond": status.limits.log_lines_per_second,
         },
@@ -81,6 +85,9 @@ fn usage(usage: &Usage) -> Value {
         "memoryPeakBytes": usage.memory_peak_bytes,
         "calls": usage.calls,
         "callSeconds": usage.call_seconds,
+        "callPeakSeconds": usage.call_seconds_peak,
+        "httpRequests": usage.http_requests,
+        "failuresInARow": usage.failures_in_a_row,
         "failures": usage.failures,
         "restarts": usage.restarts,
         "series": usage.series,
@@ -92,14 +99,23 @@ fn usage(usage: &Usage) -> Value {
 
 fn capabilities(capabilities: &Capabilities) -> Value {
     let files: Vec<&String> = capabilities.files.iter().map(|file| &file.path).collect();
-    let http: Vec<&String> = capabilities.http.iter().map(|http| &http.url).collect();
+    let http: Vec<Value> = capabilities.http.iter().map(requests).collect();
     json!({
         "files": files,
         "http": http,
+        "dns": capabilities.dns,
         "env": capabilities.env,
         "system": capabilities.system,
         "query": capabilities.query,
     })
+}
+
+/// A URL, with its methods where not all are meant.
+fn requests(access: &HttpAccess) -> Value {
+    match access.methods.is_empty() {
+        true => json!(access.url),
+        false => json!({ "url": access.url, "methods": access.methods }),
+    }
 }
 
 fn script(status: &ScriptStatus) -> Value {

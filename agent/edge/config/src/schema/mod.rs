@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Objects(&'static Object),
     /// Text, or an object.
     TextOr(&'static Object),
+    /// Text that a function judges, or an object.
+    CheckedOr(fn(&str) -> Result<(), String>, &'static Object),
     Anything,
 }
 
@@ -169,6 +171,10 @@ pub(crate) fn check(node: &Node, kind: Kind, faults: &mut Faults) {
         Kind::TextOr(object) => match &node.value {
             Value::Map(_) => check_object(node, object, faults),
             _ => check_scalar(node, Kind::Text, faults),
+        },
+        Kind::CheckedOr(judge, object) => match &node.value {
+            Value::Map(_) => check_object(node, object, faults),
+            _ => check_scalar(node, Kind::Checked(judge), faults),
         },
         Kind::Map(key, value) => check_map(node, key, *value, faults),
         Kind::List(item) => check_list(node, *item, faults),
@@ -588,7 +594,7 @@ pub(crate) fn to_json(node: &Node, kind: Kind) -> serde_json::Value {
             .iter()
             .map(|entry| {
                 let kind = match kind {
-                    Kind::Object(object) | Kind::TextOr(object) => {
+                    Kind::Object(object) | Kind::TextOr(object) | Kind::CheckedOr(_, object) => {
                         object.kind_of(&entry.key).unwrap_or(Kind::Anything)
                     }
                     Kind::Map(_, value) => *value,

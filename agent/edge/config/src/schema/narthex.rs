@@ -1,5 +1,6 @@
 //! The shape of `narthex.yml`.
 
+use super::http::{HTTP_CLIENT, check_http_client};
 use super::prometheus::RELABEL;
 use super::{Field, Kind, Object, any_key, checked, count, field, flag, required, text, texts};
 
@@ -26,6 +27,7 @@ static PLUGINS: Object = Object::new(
         field("limits", Kind::Object(&PLUGIN_LIMITS)),
         field("grants", Kind::Map(is_plugin_name, &Kind::Object(&GRANT))),
         field("disabled", Kind::List(&Kind::Checked(is_plugin_name))),
+        field("dns_servers", Kind::List(&Kind::Checked(is_dns_server))),
     ]],
 );
 
@@ -33,6 +35,7 @@ static PLUGIN_LIMITS: Object = Object::new(
     "plugins.limits",
     &[&[
         field("memory", Kind::Checked(is_positive_size)),
+        field("total_memory", Kind::Checked(is_positive_size)),
         field("call_timeout", Kind::PositiveDuration),
         bound("series"),
         bound("targets"),
@@ -41,6 +44,8 @@ static PLUGIN_LIMITS: Object = Object::new(
         field("label_value_bytes", Kind::Checked(is_positive_size)),
         field("transfer_bytes", Kind::Checked(is_positive_size)),
         field("file_bytes", Kind::Checked(is_positive_size)),
+        bound("http_requests"),
+        field("http_bytes", Kind::Checked(is_positive_size)),
         bound("subscriptions"),
         field("log_lines", Kind::Whole(0, 1_000_000)),
     ]],
@@ -73,15 +78,58 @@ fn is_positive_size(text: &str) -> Result<(), String> {
 
 /// What a plugin may do.
 static GRANT: Object = Object::new(
-    "a grant (files, http, env, system, query)",
+    "a grant (files, http, dns, env, system, query)",
     &[&[
         field("files", Kind::ListOrOne(&Kind::Checked(is_granted_path))),
-        field("http", Kind::ListOrOne(&Kind::Checked(is_granted_url))),
+        field(
+            "http",
+            Kind::ListOrOne(&Kind::CheckedOr(is_granted_url, &HTTP_GRANT)),
+        ),
+        field("dns", Kind::ListOrOne(&Kind::Checked(is_granted_name))),
         texts("env"),
         flag("system"),
         flag("query"),
     ]],
 );
+
+/// Requests that a plugin may send, and what is added to them.
+static HTTP_GRANT: Object = Object::new(
+    "a grant of requests (url, methods, basic_auth, authorization, …)",
+    &[
+        &[
+            required("url", Kind::Checked(is_granted_url)),
+            field("methods", Kind::List(&Kind::Checked(is_method))),
+        ],
+        HTTP_CLIENT,
+    ],
+)
+.with(&[check_http_client]);
+
+fn is_method(method: &str) -> Result<(), String> {
+    match !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        true => Ok(()),
+        false => Err(format!("expected a method as GET, got `{method}`")),
+    }
+}
+
+fn is_granted_name(name: &str) -> Result<(), String> {
+    match name.is_empty() || name.contains(['/', ':', ' ']) {
+        true => Err(format!(
+            "expected a name as in *.internal.example.com, got `{name}`"
+        )),
+        false => Ok(()),
+    }
+}
+
+/// An address, with a port where it is not 53.
+fn is_dns_server(text: &str) -> Result<(), String> {
+    match crate::narthex::dns_server(text) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "expected an address as in 10.0.0.2 or 10.0.0.2:5353, got `{text}`"
+        )),
+    }
+}
 
 fn is_granted_path(path: &str) -> Result<(), String> {
     let climbs = path.split('/').any(|part| part == "..");
@@ -93,12 +141,25 @@ fn is_granted_path(path: &str) -> Result<(), String> {
 }
 
 fn is_granted_url(url: &str) -> Result<(), String> {
-    match url.starts_with("http://") || url.starts_with("https://") {
-        true => Ok(()),
-        false => Err(format!(
+    let expected = || {
+        Err(format!(
             "expected a URL as in https://api.example.com/v1/*, got `{url}`"
-        )),
+        ))
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return expected();
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if !["http", "https", "*"].contains(&scheme) || host.is_empty() {
+        return expected();
     }
+    if host.contains('@') || url.contains(['?', '#']) {
+        return Err(format!(
+            "`{url}` holds more than scheme, host, port and path: leave out credentials, query and \
+             fragment"
+        ));
+    }
+    Ok(())
 }
 
 fn is_plugin_name(name: &str) -> Result<(), String> {

@@ -379,7 +379,12 @@ plugins:
   limits: {memory: 1MB, call_timeout: 2s, series: 10, label_value_bytes: 100}
   grants:
     node: {files: [/proc, ./x], system: true, env: [HOME]}
-    web: {http: 'https://a.example/*', query: yes}
+    web: {http: 'https://a.example/*', query: yes, dns: '*.example'}
+    api:
+      http:
+      - https://b.example
+      - {url: 'https://c.example/v1/*', methods: [GET], authorization: {credentials_file: token}}
+  dns_servers: [10.0.0.2, '10.0.0.3:5353']
   disabled: [old]
 exporters:
 - plugin: node
@@ -412,13 +417,29 @@ scripts:
         (host.limits.call_timeout_ms, host.limits.label_value_bytes),
         (2_000, 100)
     );
-    let node = &host.grants["node"];
+    let node = &host.grants["node"].capabilities;
     let paths: Vec<&str> = node.files.iter().map(|file| file.path.as_str()).collect();
     let absolute = std::path::absolute(files.path().join("x")).unwrap();
     assert_eq!(paths, ["/proc", absolute.to_str().unwrap()]);
     assert!(node.system && !node.query);
-    assert_eq!(host.grants["web"].http[0].url, "https://a.example/*");
-    assert!(host.grants["web"].query && host.disabled.contains("old"));
+    let web = &host.grants["web"];
+    assert_eq!(web.capabilities.http[0].url, "https://a.example/*");
+    assert_eq!(web.capabilities.dns, ["*.example"]);
+    assert!(web.capabilities.query && host.disabled.contains("old"));
+    assert!(web.http.is_empty());
+    let api = &host.grants["api"];
+    let granted = &api.capabilities.http;
+    assert_eq!(
+        (granted.len(), granted[0].url.as_str()),
+        (2, "https://b.example")
+    );
+    assert_eq!(granted[1].methods, ["GET"]);
+    let added = &api.http["https://c.example/v1/*"];
+    let credentials = &added.authorization.as_ref().unwrap().credentials;
+    let token = files.path().join("token");
+    assert_eq!(*credentials, narthex_http_client::SecretSource::File(token));
+    let servers: Vec<String> = host.dns_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.0.0.2:53", "10.0.0.3:5353"]);
     let exporters: Vec<(&str, &str, Option<u64>)> = host
         .exporters
         .iter()
@@ -578,5 +599,39 @@ fn cut_off_files_are_refused_or_loaded_but_never_a_panic() {
                 assert!(!error.faults.is_empty(), "{name} up to {end}");
             }
         }
+    }
+}
+
+#[test]
+fn options_of_requests_are_read_from_json() {
+    let read = |json: &str| crate::http_config(json, Path::new("/base"));
+    let read_well = read(
+        r#"{"basic_auth": {"username": "u", "password_file": "p"}, "follow_redirects": false}"#,
+    );
+    let config = read_well.unwrap();
+    let basic = config.basic_auth.unwrap();
+    let file = narthex_http_client::SecretSource::File("/base/p".into());
+    assert_eq!(
+        (basic.password, config.follow_redirects),
+        (Some(file), false)
+    );
+    for (json, field, message) in [
+        (
+            r#"{"basic_auth": {"user": "u"}}"#,
+            "basic_auth.user",
+            "unknown field",
+        ),
+        (r#"{"proxy_url": 7}"#, "proxy_url", ""),
+        (
+            r#"{"tls_config": {"cert_file": "c"}}"#,
+            "tls_config",
+            "a client certificate needs",
+        ),
+        ("{", "", ""),
+        ("[]", "", "expected a mapping"),
+    ] {
+        let (at, said) = read(json).unwrap_err();
+        assert_eq!(at, field, "{json}: {said}");
+        assert!(said.contains(message), "{json}: {said}");
     }
 }
