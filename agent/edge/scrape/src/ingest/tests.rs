@@ -926,3 +926,67 @@ fn types_and_units_become_labels() {
     let now = found(&mut target, 4000, &page("stateset", ""));
     assert!(now.contains(&expected("stateset", own, 4000)[0]), "{now:?}");
 }
+
+#[test]
+fn families_may_hold_native_histograms_and_say_when_they_began() {
+    let histogram = |count| Histogram {
+        schema: 3,
+        count,
+        sum: 7.0,
+        positive_spans: vec![narthex_model::histogram::Span {
+            offset: 1,
+            length: 1,
+        }],
+        positive_buckets: vec![count],
+        ..Histogram::default()
+    };
+    let metric = |value, start_timestamp_ms| Metric {
+        labels: Labels::empty(),
+        value,
+        timestamp_ms: None,
+        start_timestamp_ms,
+    };
+    let family = |name: &str, metric| MetricFamily {
+        name: name.to_owned(),
+        metadata: Metadata::default(),
+        metrics: vec![metric],
+    };
+    let mut target = Target::new(with_starts());
+    for (time_ms, count) in [(1000, 1.0), (2000, 2.0)] {
+        let native = MetricValue::NativeHistogram(Arc::new(histogram(count)));
+        let counts = target.take(
+            time_ms,
+            &Answer::Families(vec![
+                family("c", metric(MetricValue::Float(count), Some(500))),
+                family("h", metric(native, Some(600))),
+            ]),
+        );
+        let counts = counts.unwrap();
+        assert_eq!((counts.scraped, counts.kept), (2, 2));
+    }
+    let mut found = Vec::new();
+    let query = SelectQuery {
+        matchers: &[],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        cancel: CancelToken::default(),
+    };
+    for series in target.watched.store.select(&query).unwrap() {
+        let name = series.labels().metric_name().unwrap_or_default().to_owned();
+        let visited = series.visit_with_starts(&mut |column, starts_ms| match column {
+            Column::Floats { values, .. } => {
+                found.push(format!("{name} {values:?} since {starts_ms:?}"));
+            }
+            Column::Histograms { values, .. } => {
+                let counts: Vec<f64> = values.iter().map(|histogram| histogram.count).collect();
+                found.push(format!("{name} {counts:?} since {starts_ms:?}"));
+            }
+        });
+        visited.unwrap();
+    }
+    let expected = [
+        "c [1.0, 2.0] since [500, 500]",
+        "h [1.0, 2.0] since [600, 600]",
+    ];
+    assert_eq!(found, expected);
+}
