@@ -15,7 +15,7 @@ use super::guest::Guest;
 use crate::Grant;
 
 /// Answers each connection's one request with what `answer` makes of it.
-fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> u16 {
+pub(super) fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = std::sync::Arc::new(answer);
@@ -53,7 +53,7 @@ fn redirect(to: &str) -> Vec<u8> {
 }
 
 /// A server of names that has one address for each of these, and knows no others.
-fn serve_names(names: &'static [(&'static str, [u8; 4])]) -> SocketAddr {
+pub(super) fn serve_names(names: &'static [(&'static str, [u8; 4])]) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -82,7 +82,7 @@ fn serve_names(names: &'static [(&'static str, [u8; 4])]) -> SocketAddr {
     address
 }
 
-fn requesting(urls: &[&str]) -> Grant {
+pub(super) fn requesting(urls: &[&str]) -> Grant {
     let http = urls.iter().map(|url| HttpAccess {
         url: (*url).to_owned(),
         methods: Vec::new(),

@@ -1,10 +1,13 @@
 //! The plugins that come with Narthex, as `plugins/build.sh` leaves them.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use narthex_extension::Capabilities;
 use narthex_model::MetricValue;
 
 use super::discoveries::{run, until_groups};
+use super::requests::{requesting, serve, serve_names};
 use super::{Bench, reading, until, value_of};
 use crate::{PluginState, World};
 
@@ -127,6 +130,60 @@ async fn file_finds_targets_and_follows_them() {
         let error = running.await.unwrap().unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_asks_a_server_for_targets() {
+    let Some(wasm) = built("http") else {
+        return;
+    };
+    let count = AtomicUsize::new(0);
+    let port = serve(move |_| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let body = format!(r#"[{{"targets": ["a:{}"]}}]"#, number.min(1));
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    });
+    let url = format!("http://127.0.0.1:{port}/targets");
+    let mut bench = Bench::start();
+    bench.install("http", &wasm);
+    bench
+        .apply(|config| {
+            config.grants.insert("http".to_owned(), requesting(&[&url]));
+        })
+        .await;
+    let config = serde_json::json!({"url": url, "refresh_interval": "1s"});
+    let (running, groups) = run(&bench, "http", config, "/".into()).await;
+    let last = |text: &str| groups.text().ends_with(text);
+    until("the first answer", || last("=a:0").then_some(())).await;
+    until("the second answer", || last("=a:1").then_some(())).await;
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dns_makes_targets_of_names() {
+    let Some(wasm) = built("dns") else {
+        return;
+    };
+    let names = serve_names(&[("a.example.test", [10, 0, 0, 7])]);
+    let mut bench = Bench::start_with(|config| config.dns_servers = vec![names]);
+    bench.install("dns", &wasm);
+    bench
+        .apply(|config| {
+            let granted = Capabilities {
+                dns: vec!["*.example.test".to_owned()],
+                ..Capabilities::default()
+            };
+            config.grants.insert("dns".to_owned(), granted.into());
+        })
+        .await;
+    let config = serde_json::json!({"names": ["a.example.test"], "type": "A", "port": 9100});
+    let (running, groups) = run(&bench, "dns", config, "/".into()).await;
+    until("the target", || {
+        groups.text().ends_with("=10.0.0.7:9100").then_some(())
+    })
+    .await;
+    running.abort();
 }
 
 #[cfg(target_os = "linux")]
