@@ -544,6 +544,7 @@ fn writes_what_prometheus_writes() {
             labels: Labels::from_pairs([("a", "b\"c")]),
             value,
             timestamp_ms: Some(1500),
+            start_timestamp_ms: None,
         }],
     };
     let families = [

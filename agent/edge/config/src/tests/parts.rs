@@ -437,7 +437,7 @@ scripts:
     let added = &api.http["https://c.example/v1/*"];
     let credentials = &added.authorization.as_ref().unwrap().credentials;
     let token = files.path().join("token");
-    assert_eq!(*credentials, narthex_http_client::SecretSource::File(token));
+    assert_eq!(*credentials, SecretSource::File(token));
     let servers: Vec<String> = host.dns_servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["10.0.0.2:53", "10.0.0.3:5353"]);
     let exporters: Vec<(&str, &str, Option<u64>)> = host
@@ -610,7 +610,7 @@ fn options_of_requests_are_read_from_json() {
     );
     let config = read_well.unwrap();
     let basic = config.basic_auth.unwrap();
-    let file = narthex_http_client::SecretSource::File("/base/p".into());
+    let file = SecretSource::File("/base/p".into());
     assert_eq!(
         (basic.password, config.follow_redirects),
         (Some(file), false)
