@@ -621,7 +621,7 @@ fn options_of_requests_are_read_from_json() {
             "basic_auth.user",
             "unknown field",
         ),
-        (r#"{"proxy_url": 7}"#, "proxy_url", ""),
+        (r#"{"proxy_url": []}"#, "proxy_url", "expected text"),
         (
             r#"{"tls_config": {"cert_file": "c"}}"#,
             "tls_config",

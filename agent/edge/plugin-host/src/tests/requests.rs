@@ -381,6 +381,7 @@ async fn answers_have_limits_in_size_and_time() {
         for stream in drip.incoming() {
             let mut stream = stream.unwrap();
             std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
                 let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".iter();
                 for byte in head.chain(std::iter::repeat(&b'x')) {
                     if stream.write_all(&[*byte]).is_err() {
