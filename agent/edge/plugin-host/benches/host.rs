@@ -155,7 +155,7 @@ fn load_seconds(registry: &Registry) -> f64 {
         .iter()
         .find(|family| family.name() == name)
         .unwrap();
-    family.get_metric()[0].get_gauge().value()
+    family.get_metric()[0].get_gauge().get_value()
 }
 
 /// Printed, as it is no time.
