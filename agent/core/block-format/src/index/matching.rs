@@ -23,12 +23,24 @@ pub fn matching(index: &IndexReader<'_>, matchers: &[Matcher]) -> Result<Vec<u32
         match condition(matcher) {
             Condition::Anything => {}
             Condition::Nothing => return Ok(Vec::new()),
-            Condition::OneOf(values) => kept.push(look_up(index, &matcher.name, &values)?),
-            Condition::NoneOf(values) => dropped.push(look_up(index, &matcher.name, &values)?),
+            Condition::OneOf(values) => {
+                let found = find(index, &matcher.name, &values)?;
+                // What is long takes time to check, so nothing is read before all are found.
+                if found.is_empty() {
+                    return Ok(Vec::new());
+                }
+                kept.push(found);
+            }
+            Condition::NoneOf(values) => {
+                let found = find(index, &matcher.name, &values)?;
+                dropped.push(read(index, &found)?);
+            }
             Condition::Test => tests.push((matcher, values_to_try(index, matcher)?)),
         }
     }
     let mut found = None;
+    let kept = kept.iter().map(|offsets| read(index, offsets));
+    let mut kept: Vec<Vec<Postings<'_>>> = kept.collect::<Result<_, ReadError>>()?;
     kept.sort_by_key(|lists| total(lists));
     for lists in &kept {
         found = Some(keep(found, lists));
@@ -100,12 +112,18 @@ fn values_to_try<'a>(
     index.label_values_with_prefix(&matcher.name, &prefix.unwrap_or_default())
 }
 
-fn look_up<'a>(
-    index: &IndexReader<'a>,
-    name: &str,
-    values: &[&str],
-) -> Result<Vec<Postings<'a>>, ReadError> {
-    let lists = values.iter().map(|value| index.postings(name, value));
+/// Where the lists of the values are that there are.
+fn find(index: &IndexReader<'_>, name: &str, values: &[&str]) -> Result<Vec<u64>, ReadError> {
+    let mut found = Vec::new();
+    for value in values {
+        let entry = index.find_entry(name, value)?;
+        found.extend(entry.map(|entry| entry.postings_offset));
+    }
+    Ok(found)
+}
+
+fn read<'a>(index: &IndexReader<'a>, offsets: &[u64]) -> Result<Vec<Postings<'a>>, ReadError> {
+    let lists = offsets.iter().map(|offset| index.postings_at(*offset));
     lists.collect()
 }
 

@@ -307,7 +307,11 @@ impl<'a> IndexReader<'a> {
         Ok((entry.name == name.as_bytes()).then_some(entries))
     }
 
-    fn find_entry(&self, name: &str, value: &str) -> Result<Option<TableEntry<'a>>, ReadError> {
+    pub(super) fn find_entry(
+        &self,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<TableEntry<'a>>, ReadError> {
         let Some(entries) = self.find_name(name)? else {
             return Ok(None);
         };
