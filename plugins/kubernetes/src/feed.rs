@@ -183,7 +183,7 @@ impl Feed {
                     return;
                 }
                 Err(failure) => {
-                    refusals += u32::from(matches!(failure, Failure::Refused { .. }));
+                    refusals += u32::from(failure.is_refusal());
                     self.complain("watch", &failure);
                     backoff.wait(failure.retry_after_ms()).await;
                     if refusals >= REFUSALS {

@@ -99,7 +99,9 @@ struct AuthProvider {
 
 /// Relative paths in the result are relative to the file's folder.
 pub(crate) fn read(text: &str) -> Result<Route, Error> {
-    let file: Option<File> = serde_yaml::from_str(text)?;
+    // By way of JSON: reading each type from YAML itself would take several times the code.
+    let value: Value = serde_yaml::from_str(text)?;
+    let file: Option<File> = serde_json::from_value(value)?;
     let file = file.ok_or_else(|| Error::new("the file is empty"))?;
     let current = given(file.current_context)
         .ok_or_else(|| Error::new("current-context is not set: it says which context to use"))?;

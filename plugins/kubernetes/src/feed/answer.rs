@@ -49,6 +49,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server has judged what it was asked for. One that is busy has not.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Failure::Refused { status, .. } if ![429, 503].contains(status))
+    }
+
     /// How long the server asks to be left alone.
     pub(crate) fn retry_after_ms(&self) -> Option<u64> {
         match self {

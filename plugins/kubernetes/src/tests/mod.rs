@@ -1,5 +1,10 @@
 //! Clusters as the plugin meets them.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "what is handed over is written where it is"
+)]
+
 mod configuration;
 mod credentials;
 mod fixtures;

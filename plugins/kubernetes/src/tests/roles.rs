@@ -285,6 +285,30 @@ fn endpoints_role() {
 }
 
 #[test]
+fn endpoints_that_are_too_many_are_told() {
+    let host = Host::install();
+    let mut full = endpoints();
+    let annotations = json!({ "endpoints.kubernetes.io/over-capacity": "truncated" });
+    full["metadata"]["annotations"] = annotations;
+    serve(&host, ENDPOINTS, &[full.clone()]);
+    serve(&host, SERVICES, &[]);
+    serve(&host, PODS, &[]);
+    // It is the same as before.
+    full["subsets"] = json!([]);
+    let line = event("MODIFIED", &at_version(&full, 11));
+    host.then(move |host| {
+        host.push(&watch_url(ENDPOINTS, 10), &line);
+    });
+    host.then_pass_ms(1000);
+    run(&config(json!({ "role": "endpoints" })));
+    let complaints = complaints(&host);
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(
+        complaints[0].contains("default/testendpoints") && complaints[0].contains("endpointslice")
+    );
+}
+
+#[test]
 fn endpoints_role_with_pods_services_and_metadata() {
     let mut service = service(json!({}));
     service["metadata"]["name"] = "testendpoints".into();

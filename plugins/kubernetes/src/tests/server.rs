@@ -86,6 +86,44 @@ fn lists_that_fail_are_asked_for_again() {
     }
 }
 
+/// A busy server says when it wants to be asked again.
+#[test]
+fn a_server_is_left_alone_for_as_long_as_it_asks() {
+    let mut busy = status(429, "TooManyRequests", "busy");
+    busy["details"] = json!({ "retryAfterSeconds": 7 });
+    for reply in [
+        Reply::new(429).header("Retry-After", "7"),
+        Reply::new(429).body(busy.to_string()),
+    ] {
+        let host = Host::install();
+        host.answer("GET", &list_url(PODS), reply);
+        serve(&host, PODS, &[]);
+        host.then_pass_ms(6_999);
+        host.then(|host| assert_eq!(asked(host).len(), 1));
+        host.then_pass_ms(1);
+        run(&pods());
+        assert_eq!(asked(&host).len(), 3);
+    }
+}
+
+/// A connection that is dead without anyone telling: the watch should have ended long ago.
+#[test]
+fn a_watch_that_is_silent_for_too_long_is_begun_again() {
+    let host = Host::install();
+    serve(&host, PODS, &[]);
+    host.then_pass_ms(269_000);
+    host.then(|host| assert_eq!(asked(host).len(), 2));
+    host.then_pass_ms(63_000);
+    run(&pods());
+    assert_eq!(asked(&host).len(), 3);
+    assert_eq!(host.open_streams().len(), 0, "the run was dropped");
+    let complaints = complaints(&host);
+    assert!(
+        complaints[0].starts_with("cannot watch pods: no answer within "),
+        "{complaints:?}"
+    );
+}
+
 /// A server that is slow, but moves, is waited for.
 #[test]
 fn slow_lists_are_read_to_their_end() {
