@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::backoff::Backoff;
 use crate::config::Selector;
 use crate::connection::Connection;
-use crate::objects::{self, Object};
+use crate::objects::{self, Identity};
 use crate::pieces::{Items, Lines};
 use crate::resource::{Resource, encode};
 use crate::shared::Shared;
@@ -92,7 +92,7 @@ impl Feed {
                     version = meta.resource_version.unwrap_or_default();
                 }
                 // Listing took longer than the server remembers: all at once, then.
-                Err(Failure::Gone) if !at.is_empty() => {
+                Err(Failure::Gone) if is_paged && !at.is_empty() => {
                     keys.clear();
                     is_paged = false;
                     page = Some(String::new());
@@ -129,25 +129,24 @@ impl Feed {
     }
 
     fn put_item(&self, item: &[u8], keys: &mut HashSet<String>) -> Result<(), Failure> {
-        let identity = objects::identify(item)?;
-        keys.insert(identity.key());
-        self.put(item).map(drop)
+        keys.insert(self.put(item)?.key());
+        Ok(())
     }
 
-    /// Takes the object; gives its version. One that cannot be understood is named and passed over:
-    /// it must not keep out the others.
-    fn put(&self, json: &[u8]) -> Result<String, Failure> {
-        match Object::read(self.resource, json) {
+    /// Takes the object. One that cannot be understood is named and passed over: it must not keep
+    /// out the others.
+    fn put(&self, json: &[u8]) -> Result<Identity, Failure> {
+        match objects::read(self.resource, json) {
             Ok((identity, object)) => {
                 let mut cluster = self.shared.cluster.borrow_mut();
                 cluster.put(self.resource, &identity, object);
-                Ok(identity.version)
+                Ok(identity)
             }
             Err(error) if error.is_data() => {
                 let identity = objects::identify(json)?;
                 let (kind, at) = (self.resource.name(), identity.key());
                 tracing::error!("{kind} {at} is passed over: {error}");
-                Ok(identity.version)
+                Ok(identity)
             }
             Err(error) => Err(error.into()),
         }
@@ -225,7 +224,7 @@ impl Feed {
         let event: Event<'_> = serde_json::from_slice(line)?;
         let json = event.object.get().as_bytes();
         let reached = match &*event.kind {
-            "ADDED" | "MODIFIED" => self.put(json)?,
+            "ADDED" | "MODIFIED" => self.put(json)?.version,
             "DELETED" => {
                 let identity = objects::identify(json)?;
                 let mut cluster = self.shared.cluster.borrow_mut();

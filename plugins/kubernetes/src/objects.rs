@@ -1,18 +1,11 @@
 //! What is kept of objects: what labels are made of, and nothing else.
 //!
-//! Objects come as Kubernetes writes them, are read into its own types one at a time, and shrink to
-//! the types of this module at once. A pod of 10 KB becomes one of 1 KB.
+//! Objects come as Kubernetes writes them, are read one at a time, and shrink to the types of this
+//! module at once: a pod of 10 KB becomes one of 1 KB.
 
-mod shrink;
+mod read;
 
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
-use k8s_openapi::api::networking::v1 as networking;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
-
-use crate::resource::Resource;
-use shrink::controller;
+pub(crate) use read::{identify, read};
 
 pub(crate) type Text = Box<str>;
 
@@ -36,32 +29,10 @@ impl Identity {
             namespace => key(namespace, &self.name),
         }
     }
-
-    fn of(meta: &ObjectMeta) -> Self {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Identity {
-            namespace: text(&meta.namespace),
-            name: text(&meta.name),
-            version: text(&meta.resource_version),
-        }
-    }
 }
 
 pub(crate) fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
-}
-
-/// An object of any kind, of which only its metadata is read.
-#[derive(Deserialize)]
-struct AnyObject {
-    #[serde(default)]
-    metadata: ObjectMeta,
-}
-
-/// Where an object stands, whatever else may be wrong with it.
-pub(crate) fn identify(json: &[u8]) -> Result<Identity, serde_json::Error> {
-    let object: AnyObject = serde_json::from_slice(json)?;
-    Ok(Identity::of(&object.metadata))
 }
 
 /// An object of one of the kinds that are read.
@@ -77,55 +48,6 @@ pub(crate) enum Object {
     Endpoints(Endpoints),
     Slice(Slice),
     Ingress(Ingress),
-}
-
-impl Object {
-    pub(crate) fn read(
-        resource: Resource,
-        json: &[u8],
-    ) -> Result<(Identity, Object), serde_json::Error> {
-        Ok(match resource {
-            Resource::Nodes => {
-                let node: core::Node = serde_json::from_slice(json)?;
-                (Identity::of(&node.metadata), Object::Node(node.into()))
-            }
-            Resource::NodeMetadata | Resource::Namespaces => {
-                let AnyObject { metadata } = serde_json::from_slice(json)?;
-                (Identity::of(&metadata), Object::Meta(metadata.into()))
-            }
-            Resource::ReplicaSets | Resource::Jobs => {
-                let AnyObject { metadata } = serde_json::from_slice(json)?;
-                let identity = Identity::of(&metadata);
-                (
-                    identity,
-                    Object::Owned(controller(metadata.owner_references)),
-                )
-            }
-            Resource::Pods => {
-                let pod: core::Pod = serde_json::from_slice(json)?;
-                (Identity::of(&pod.metadata), Object::Pod(pod.into()))
-            }
-            Resource::Services => {
-                let service: core::Service = serde_json::from_slice(json)?;
-                let identity = Identity::of(&service.metadata);
-                (identity, Object::Service(service.into()))
-            }
-            Resource::Endpoints => {
-                let endpoints: core::Endpoints = serde_json::from_slice(json)?;
-                let identity = Identity::of(&endpoints.metadata);
-                (identity, Object::Endpoints(endpoints.into()))
-            }
-            Resource::EndpointSlices => {
-                let slice: discovery::EndpointSlice = serde_json::from_slice(json)?;
-                (Identity::of(&slice.metadata), Object::Slice(slice.into()))
-            }
-            Resource::Ingresses => {
-                let ingress: networking::Ingress = serde_json::from_slice(json)?;
-                let identity = Identity::of(&ingress.metadata);
-                (identity, Object::Ingress(ingress.into()))
-            }
-        })
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -88,13 +88,36 @@ impl Items {
         bytes: &[u8],
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        for byte in bytes {
-            if self.step(*byte)? {
-                take(&self.item)?;
+        // What comes before is looked at and kept.
+        let mut kept = 0;
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if self.in_string {
+                at = self.skip_string(bytes, at);
+                continue;
+            }
+            at += 1;
+            if self.in_items && self.depth == 2 && matches!(byte, b',' | b']') {
+                let is_last = *byte == b']';
+                self.keep(bytes, kept, at - 1)?;
+                // Whether there is one after the last comma is for JSON to say.
+                if !is_last || !self.item.trim_ascii().is_empty() {
+                    take(self.item.trim_ascii())?;
+                }
                 self.item.clear();
+                self.in_items = !is_last;
+                self.depth -= usize::from(is_last);
+                kept = at - usize::from(is_last);
+                continue;
+            }
+            self.step(*byte);
+            if self.begins_items(*byte) {
+                self.keep(bytes, kept, at)?;
+                kept = at;
+                self.in_items = true;
             }
         }
-        Ok(())
+        Ok(self.keep(bytes, kept, bytes.len())?)
     }
 
     /// The object with an empty array in place of `items`, once it is complete.
@@ -102,80 +125,62 @@ impl Items {
         &self.frame
     }
 
-    /// Whether an element is complete.
-    fn step(&mut self, byte: u8) -> Result<bool, TooLong> {
-        let was_in_string = self.in_string;
-        if self.in_string {
+    fn keep(&mut self, bytes: &[u8], from: usize, to: usize) -> Result<(), TooLong> {
+        let part = match self.in_items {
+            true => &mut self.item,
+            false => &mut self.frame,
+        };
+        extend(part, bytes.get(from..to).unwrap_or_default())
+    }
+
+    /// Takes note of a byte outside of strings.
+    fn step(&mut self, byte: u8) {
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                if self.is_name() {
+                    self.name.clear();
+                }
+            }
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b':' if self.depth == 1 => self.is_value = true,
+            b',' if self.depth == 1 => self.is_value = false,
+            _ => {}
+        }
+    }
+
+    /// Whether what comes in the outermost object is a name, and not a value.
+    fn is_name(&self) -> bool {
+        self.depth == 1 && !self.is_value
+    }
+
+    fn begins_items(&self, byte: u8) -> bool {
+        byte == b'[' && self.depth == 2 && self.is_value && !self.in_items && self.name == b"items"
+    }
+
+    /// Where the string ends that these bytes are within, or they themselves do.
+    fn skip_string(&mut self, bytes: &[u8], from: usize) -> usize {
+        let mut at = from;
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
             match byte {
                 _ if self.is_escaped => self.is_escaped = false,
                 b'\\' => self.is_escaped = true,
-                b'"' => self.in_string = false,
+                b'"' => {
+                    self.in_string = false;
+                    break;
+                }
                 _ => {}
             }
-        } else if byte == b'"' {
-            self.in_string = true;
         }
-        // Of a string, only the two quotes are looked at further.
-        let symbol = match was_in_string || self.in_string {
-            true => 0,
-            false => byte,
-        };
-        if self.in_items {
-            return self.step_in_items(byte, symbol);
+        // A name as long as this is none that is looked for.
+        if self.is_name() && self.name.len() < 16 {
+            let end = at - usize::from(!self.in_string);
+            self.name
+                .extend(bytes.get(from..end).unwrap_or_default().iter().take(16));
         }
-        if self.depth == 1 {
-            self.step_in_object(byte, symbol, was_in_string);
-        }
-        match symbol {
-            b'{' | b'[' => {
-                self.depth += 1;
-                self.in_items = symbol == b'[' && self.depth == 2 && self.name == b"items";
-            }
-            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-            _ => {}
-        }
-        extend(&mut self.frame, &[byte])?;
-        Ok(false)
-    }
-
-    /// Notes which name in the outermost object a value belongs to.
-    fn step_in_object(&mut self, byte: u8, symbol: u8, was_in_string: bool) {
-        match symbol {
-            b':' => self.is_value = true,
-            b',' => self.is_value = false,
-            _ => {}
-        }
-        if self.is_value {
-            return;
-        }
-        match (was_in_string, self.in_string) {
-            (false, true) => self.name.clear(),
-            // A name as long as this is none that is looked for.
-            (true, true) if self.name.len() < 16 => self.name.push(byte),
-            _ => {}
-        }
-    }
-
-    fn step_in_items(&mut self, byte: u8, symbol: u8) -> Result<bool, TooLong> {
-        let is_between = self.depth == 2;
-        if is_between && symbol == b']' {
-            self.in_items = false;
-            self.depth -= 1;
-            extend(&mut self.frame, &[byte])?;
-            return Ok(!self.item.trim_ascii().is_empty());
-        }
-        if is_between && symbol == b',' {
-            return Ok(true);
-        }
-        match symbol {
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => self.depth -= 1,
-            _ => {}
-        }
-        if !(is_between && symbol.is_ascii_whitespace()) {
-            extend(&mut self.item, &[byte])?;
-        }
-        Ok(false)
+        at
     }
 }
 

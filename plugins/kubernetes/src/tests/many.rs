@@ -90,6 +90,10 @@ fn five_thousand_pods_and_their_changes() {
     let published = host.published();
     let first: usize = published.iter().take(3).map(Vec::len).sum();
     assert!(
+        published[0].len() < 5000,
+        "but not more than memory has room for"
+    );
+    assert!(
         first >= 5000,
         "all of it is there at once, in few calls: {first}"
     );
@@ -123,6 +127,27 @@ fn a_part_that_is_too_old_makes_a_list_without_parts() {
         ]
     );
     assert_eq!(state(&host).len(), 19);
+}
+
+/// A server that gives parts to who asks for none, and forgets them.
+#[test]
+fn lists_that_are_always_too_old_are_not_asked_for_in_a_loop() {
+    let host = Host::install();
+    let body = json!({ "metadata": { "continue": "x" }, "items": [] });
+    host.answer(
+        "GET",
+        &format!("{SERVER}{PODS}*continue=x"),
+        Reply::new(410),
+    );
+    host.answer("GET", &list_url(PODS), Reply::json(body.to_string()));
+    host.answer(
+        "GET",
+        &format!("{SERVER}{PODS}"),
+        Reply::json(body.to_string()),
+    );
+    host.then_pass_ms(100);
+    run(&config(json!({ "role": "pod" })));
+    assert_eq!(asked(&host).len(), 4);
 }
 
 #[test]

@@ -300,6 +300,26 @@ fn one_namespace_of_two_is_forbidden() {
     assert_eq!(sources(&host), [["pod/default/a 1"]]);
 }
 
+/// Whose the pods are is of use, but addresses are not kept back for it.
+#[test]
+fn addresses_wait_for_no_replica_sets() {
+    let host = Host::install();
+    serve(&host, "/api/v1/endpoints", &[endpoints_of_pod()]);
+    serve(&host, "/api/v1/services", &[]);
+    serve(&host, PODS, &[]);
+    let forbidden = Reply::new(403);
+    host.answer("GET", &list_url("/apis/apps/v1/replicasets"), forbidden);
+    host.then_pass_ms(100);
+    run(&config(
+        json!({ "role": "endpoints", "attach_metadata": { "deployment": true } }),
+    ));
+    assert_eq!(sources(&host), [["endpoints/default/testendpoints 1"]]);
+    assert_eq!(
+        complaints(&host),
+        ["cannot list replicasets: the server answers 403; trying again"]
+    );
+}
+
 /// Labels that the host does not take keep out no others.
 #[test]
 fn a_refused_publication_is_told() {

@@ -238,6 +238,37 @@ fn what_is_too_old_is_listed_again() {
     }
 }
 
+/// What is listed again of one namespace says nothing of others.
+#[test]
+fn namespaces_are_listed_each_for_itself() {
+    let host = Host::install();
+    let pod_in = |namespace: &str, name: &str| {
+        let mut pod = small_pod(name, "1.1.1.1");
+        pod["metadata"]["namespace"] = namespace.into();
+        pod
+    };
+    let (one, two) = ("/api/v1/namespaces/one/pods", "/api/v1/namespaces/two/pods");
+    serve(&host, one, &[pod_in("one", "a")]);
+    serve(&host, two, &[pod_in("two", "b")]);
+    host.answer("GET", &list_url(two), list(20, &[pod_in("two", "c")]));
+    host.answer("GET", &watch_url(two, 20), Reply::new(200).stays_open());
+    let gone = event("ERROR", &status(410, "Expired", "too old"));
+    host.then(move |host| {
+        host.push(&format!("{SERVER}{two}*"), &gone);
+    });
+    host.then_pass_ms(2000);
+    run(&config(
+        json!({ "role": "pod", "namespaces": { "names": ["one", "two"] } }),
+    ));
+    assert_eq!(
+        sources(&host),
+        [
+            vec!["pod/one/a 1", "pod/two/b 1"],
+            vec!["pod/two/b 0", "pod/two/c 1"],
+        ]
+    );
+}
+
 /// What groups are made of beside their object.
 #[test]
 fn what_belongs_to_an_object_changes() {
