@@ -90,7 +90,8 @@ pub struct Limits {
     pub series: usize,
     /// `targets`: what one discovery has published.
     pub targets: usize,
-    /// `labels`: labels of one metric or target.
+    /// `labels`: labels of one metric or target. Two for each label and annotation of a Kubernetes
+    /// object come together.
     pub labels: usize,
     /// `label_name_bytes`: a label's or a metric's name.
     pub label_name_bytes: usize,
@@ -119,7 +120,7 @@ impl Default for Limits {
             call_timeout_ms: 10_000,
             series: 100_000,
             targets: 100_000,
-            labels: 128,
+            labels: 1024,
             label_name_bytes: 1024,
             label_value_bytes: 64 << 10,
             transfer_bytes: 128 << 20,
