@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::sync::Arc;
 
 use narthex_extension::{
-    AlertScript, EvaluateContext, ScriptAlert, ScriptError, Query, QuerySeries,
+    AlertScript, EvaluateContext, Query, QuerySeries, ScriptAlert, ScriptError,
 };
 use narthex_model::{CancelToken, Labels};
 
