@@ -373,3 +373,32 @@ async fn whoever_fails_again_and_again_is_suspended() {
     assert_eq!(failures, Some(0.0));
     neighbour.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hard_to_compile_holds_up_nobody() {
+    let bench = Bench::start();
+    let neighbour = Neighbour::start(&bench).await;
+    // Many values that live long, and many branches that join.
+    let locals = "(local i32)".repeat(1000);
+    let mut body = String::new();
+    for step in 0..6_000u32 {
+        let (to, from) = (step % 1000, step.wrapping_mul(7919) % 1000);
+        body += &format!(
+            "(block (br_if 0 (local.get {from}))
+               (local.set {to} (i32.add (local.get {from}) (local.get {to}))))"
+        );
+    }
+    let hard = Guest::exporter().function(&format!("(func $hard {locals} {body})"));
+    let began = Instant::now();
+    bench.install("hard", &hard.gives("m", 2.0).build());
+    while bench.exporter("hard").is_none() {
+        let status = bench.status("hard");
+        let refused = status.is_some_and(|status| status.state == PluginState::Broken);
+        assert!(!refused, "{:?}", bench.status("hard"));
+        assert!(began.elapsed() < Duration::from_secs(240));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("compiled after {:?}", began.elapsed());
+    bench.until_value("hard", 2.0).await;
+    neighbour.end().await;
+}
