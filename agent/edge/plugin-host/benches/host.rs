@@ -9,6 +9,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -19,6 +20,7 @@ use narthex_plugin_host::{
 use prometheus::Registry;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// A gauge with a random value, as the SDK makes it.
 const PLUGIN: &[u8] = include_bytes!("../src/tests/golden/0.1.0/custom-metric.wasm");
@@ -102,6 +104,26 @@ fn collect(criterion: &mut Criterion) {
     criterion.bench_function("collect", |bencher| {
         bencher.iter(|| bench.runtime.block_on(exporter.collect()).unwrap());
     });
+}
+
+/// What the system takes to wake a thread and to be woken by it, which is part of every collection.
+fn round_trip(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (asks, asked) = sync_channel::<oneshot::Sender<()>>(1);
+    let thread = std::thread::spawn(move || {
+        while let Ok(reply) = asked.recv() {
+            let _ = reply.send(());
+        }
+    });
+    criterion.bench_function("a thread's round trip", |bencher| {
+        bencher.iter(|| {
+            let (reply, answer) = oneshot::channel();
+            asks.send(reply).unwrap();
+            runtime.block_on(answer).unwrap();
+        });
+    });
+    drop(asks);
+    thread.join().unwrap();
 }
 
 /// A job that comes: an instance, its configuration, its thread, and all that a new configuration
@@ -191,5 +213,5 @@ fn resident_bytes() -> f64 {
         * 1024.0
 }
 
-criterion_group!(benches, collect, instantiate, load, memory);
+criterion_group!(benches, round_trip, collect, instantiate, load, memory);
 criterion_main!(benches);
