@@ -1,5 +1,6 @@
 //! Monitoring in one binary: scrape, store, query, alert, extend.
 
+mod allocator;
 mod announce;
 mod api;
 mod app;
@@ -14,16 +15,10 @@ mod reload;
 mod state_file;
 mod tools;
 
-use std::alloc::System;
 use std::process::ExitCode;
 
 use app::{App, Signals};
 use cli::{Cli, Flags};
-use narthex_script_host::CountingAllocator;
-
-/// Counts what scripts allocate, so that their memory can be bounded.
-#[global_allocator]
-static ALLOCATOR: CountingAllocator<System> = CountingAllocator(System);
 
 fn main() -> ExitCode {
     let mut cli = Cli::from_command_line();

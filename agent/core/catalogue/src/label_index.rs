@@ -150,10 +150,7 @@ impl LabelIndex {
         if self.numbers.find(hash, is_same).is_some() {
             return false;
         }
-        let label = Label {
-            name: self.name(name).clone(),
-            value,
-        };
+        let label = Label::new(self.name(name).clone(), value);
         self.place(Entry {
             hash,
             name,
@@ -370,10 +367,7 @@ impl AsLabel for &Arc<Label> {
         if Arc::ptr_eq(&self.name, name) {
             return (*self).clone();
         }
-        Arc::new(Label {
-            name: name.clone(),
-            value: self.value.clone(),
-        })
+        Arc::new(Label::new(name.clone(), self.value.clone()))
     }
 
     fn shared_name(&self) -> Arc<str> {
@@ -391,10 +385,7 @@ impl AsLabel for (&str, &str) {
     }
 
     fn shared(&self, name: &Arc<str>) -> Arc<Label> {
-        Arc::new(Label {
-            name: name.clone(),
-            value: self.1.into(),
-        })
+        Arc::new(Label::new(name.clone(), self.1))
     }
 
     fn shared_name(&self) -> Arc<str> {

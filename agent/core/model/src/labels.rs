@@ -7,18 +7,53 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
+use hashbrown::DefaultHashBuilder;
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::METRIC_NAME;
 
-/// One name with its value.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// One name with its value. It does not change once it is made.
+#[derive(Clone, PartialOrd, Ord, Debug)]
 pub struct Label {
     pub name: Arc<str>,
     pub value: Arc<str>,
+    /// Of both texts: label sets are hashed far more often than labels are made.
+    hash: u64,
+}
+
+impl Label {
+    pub fn new(name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        /// Keyed anew in each process: label values come from outside, and nobody shall choose
+        /// them so that they collide.
+        static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+        let (name, value) = (name.into(), value.into());
+        let hash = HASHER.hash_one((&*name, &*value));
+        Label { name, value, hash }
+    }
+}
+
+/// An empty name and an empty value.
+impl Default for Label {
+    fn default() -> Self {
+        Label::new("", "")
+    }
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for Label {}
+
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A set of labels, sorted by name, each name once, no value empty.
@@ -229,9 +264,9 @@ impl LabelsBuilder {
             Ok(at) if value.is_empty() => {
                 self.labels.remove(at);
             }
-            Ok(at) => self.labels[at] = Arc::new(Label { name, value }),
+            Ok(at) => self.labels[at] = Arc::new(Label::new(name, value)),
             Err(_) if value.is_empty() => {}
-            Err(at) => self.labels.insert(at, Arc::new(Label { name, value })),
+            Err(at) => self.labels.insert(at, Arc::new(Label::new(name, value))),
         }
         self
     }

@@ -534,10 +534,7 @@ impl SeriesReader {
         }
         let index = self.block.index();
         let text = |symbol| Ok(self.texts.borrow_mut().get(index.symbol(symbol)?));
-        let label = Arc::new(Label {
-            name: text(symbols.0)?,
-            value: text(symbols.1)?,
-        });
+        let label = Arc::new(Label::new(text(symbols.0)?, text(symbols.1)?));
         self.labels.insert(symbols, label.clone());
         Ok(label)
     }

@@ -6,7 +6,7 @@
 
 use std::hash::Hash;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::column::Column;
 use super::error::QueryError;
@@ -78,10 +78,10 @@ pub(super) fn merge_same_labels(input: Vector<'_>, collision: Collision) -> Vect
     if input.are_distinct() || input.series().is_sorted_by(|a, b| a.labels < b.labels) {
         return input;
     }
-    let fan_in = FanIn::by_key(input.series().iter().map(|info| &info.labels));
-    if fan_in.outputs() == input.series().len() {
+    if are_all_different(input.series()) {
         return input;
     }
+    let fan_in = FanIn::by_key(input.series().iter().map(|info| &info.labels));
     let series = fan_in
         .first_input_of
         .iter()
@@ -96,6 +96,11 @@ pub(super) fn merge_same_labels(input: Vector<'_>, collision: Collision) -> Vect
         next_input: 0,
         next_output: 0,
     })
+}
+
+fn are_all_different(series: &[SeriesInfo]) -> bool {
+    let mut seen = HashSet::with_capacity(series.len());
+    series.iter().all(|info| seen.insert(&info.labels))
 }
 
 struct Merged<'q> {

@@ -249,10 +249,7 @@ fn labels_of(
             || format!(" (metric {metric}, label {name})"),
         )?;
         if !value.is_empty() {
-            labels.push(Label {
-                name: name.clone(),
-                value: value.into(),
-            });
+            labels.push(Label::new(name.clone(), value));
         }
     }
     Ok(Labels::from_sorted(labels))

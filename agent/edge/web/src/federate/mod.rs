@@ -67,10 +67,7 @@ fn plain(error: &ApiError) -> Response {
 fn added_labels(external: &Labels) -> Vec<Label> {
     let mut added: BTreeMap<&str, &str> = BTreeMap::from([("instance", "")]);
     added.extend(external.iter().map(|label| (&*label.name, &*label.value)));
-    let label = |(name, value): (&str, &str)| Label {
-        name: name.into(),
-        value: value.into(),
-    };
+    let label = |(name, value): (&str, &str)| Label::new(name, value);
     added.into_iter().map(label).collect()
 }
 

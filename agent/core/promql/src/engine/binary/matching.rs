@@ -6,9 +6,9 @@
 //! on the steps at which they have values. What meets nothing meets the value of `fill`, if there
 //! is one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use narthex_model::{Labels, LabelsBuilder, METRIC_NAME, SampleValue};
 
 use super::scalar::truth;
@@ -42,6 +42,10 @@ impl<'m> Signatures<'m> {
 
     pub(super) fn of_all(&mut self, series: &[SeriesInfo]) -> Vec<usize> {
         let mut ids = Vec::with_capacity(series.len());
+        if !self.matching.on {
+            // Most series have a signature of their own.
+            self.ids.reserve(series.len());
+        }
         for info in series {
             let new_id = self.ids.len();
             let key = match_labels(&info.labels, self.matching);
