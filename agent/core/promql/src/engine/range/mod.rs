@@ -27,6 +27,7 @@ mod extremes;
 pub(super) mod histogram_extended;
 mod histogram_over_time;
 mod histogram_rate;
+mod lanes;
 mod over_time;
 mod quantiles;
 mod rate;

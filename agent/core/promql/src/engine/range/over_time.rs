@@ -7,6 +7,7 @@
 use narthex_model::SampleValue;
 
 use super::histogram_over_time::Function;
+use super::lanes::{SumLanes, split};
 use super::rate::count;
 use super::slide::{LANES, Windows};
 use super::{Notes, Samples, Window, WindowFunction};
@@ -77,11 +78,9 @@ impl WindowFunction for Totals {
         for windows in lanes {
             let sums = SumLanes::of(windows.map(|window| window.values));
             for (lane, window) in windows.iter().enumerate() {
-                let sum = sums.sum(lane);
-                let value = if sum.sum.is_finite() {
-                    Some(self.total_of(sum, window.values.len()))
-                } else {
-                    self.of(window)
+                let value = match sums.sum(lane) {
+                    Some(sum) => Some(self.total_of(sum, window.values.len())),
+                    None => self.of(window),
                 };
                 if let Some(value) = value {
                     column.set(window.step, value);
@@ -178,68 +177,6 @@ impl ExactSums {
         let before = |at: usize| self.before.get(at).copied().unwrap_or_default();
         (before(window.end) - before(window.first)) as f64
     }
-}
-
-/// Compensated sums of windows side by side, good where they stay finite.
-struct SumLanes {
-    sums: [f64; LANES],
-    compensations: [f64; LANES],
-}
-
-impl SumLanes {
-    fn of(windows: [&[f64]; LANES]) -> Self {
-        let mut lanes = SumLanes {
-            sums: [0.0; LANES],
-            compensations: [0.0; LANES],
-        };
-        let common = windows.iter().map(|values| values.len()).min().unwrap_or(0);
-        let (heads, tails) = split(windows, common);
-        for at in 0..common {
-            let mut values = [0.0; LANES];
-            for (value, head) in values.iter_mut().zip(heads) {
-                *value = head[at];
-            }
-            lanes.add(values);
-        }
-        for (lane, tail) in tails.iter().enumerate() {
-            let mut sum = lanes.sum(lane);
-            for value in *tail {
-                sum.add(*value);
-            }
-            lanes.sums[lane] = sum.sum;
-            lanes.compensations[lane] = sum.compensation;
-        }
-        lanes
-    }
-
-    /// As `KahanSum::add` in each lane, without branches, and without a look for infinity.
-    #[inline]
-    fn add(&mut self, values: [f64; LANES]) {
-        for (lane, value) in values.into_iter().enumerate() {
-            let sum = self.sums[lane];
-            let total = sum + value;
-            let is_larger = sum.abs() >= value.abs();
-            let large = if is_larger { sum } else { value };
-            let small = if is_larger { value } else { sum };
-            self.compensations[lane] += (large - total) + small;
-            self.sums[lane] = total;
-        }
-    }
-
-    fn sum(&self, lane: usize) -> KahanSum {
-        KahanSum {
-            sum: self.sums[lane],
-            compensation: self.compensations[lane],
-        }
-    }
-}
-
-/// What all have, and what some have more.
-fn split(windows: [&[f64]; LANES], common: usize) -> ([&[f64]; LANES], [&[f64]; LANES]) {
-    (
-        windows.map(|values| &values[..common]),
-        windows.map(|values| &values[common..]),
-    )
 }
 
 /// `stddev_over_time` and `stdvar_over_time`, by what is made of the variance.
