@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     failures: IntCounterVec,
     restarts: IntCounterVec,
     limit_hits: IntCounterVec,
+    refused_calls: IntCounterVec,
     log_lines_dropped: IntCounterVec,
     memory_peak_bytes: IntGaugeVec,
     series: IntGaugeVec,
@@ -120,6 +121,12 @@ impl Metrics {
                 "How often the plugin ran into one of plugins.limits.",
                 &["plugin", "limit"],
             )?,
+            refused_calls: counters(
+                "narthex_plugin_refused_calls_total",
+                "Calls of the host that were refused as the plugin has not declared what it asked \
+                 for, or the user has not granted it.",
+                &["plugin", "capability"],
+            )?,
             log_lines_dropped: counters(
                 "narthex_plugin_log_lines_dropped_total",
                 "Log lines of the plugin beyond plugins.limits.log_lines.",
@@ -157,6 +164,9 @@ impl Metrics {
         for reason in FAILURES {
             self.failures.with_label_values(&[plugin, reason]);
         }
+        for capability in CAPABILITIES {
+            self.refused_calls.with_label_values(&[plugin, capability]);
+        }
         PluginMetrics {
             plugin: plugin.to_owned(),
             calls: self.calls.with_label_values(&[plugin]),
@@ -191,6 +201,9 @@ pub(crate) struct PluginMetrics {
 }
 
 const FAILURES: [&str; 4] = ["plugin", "trap", "limit", "invalid"];
+
+/// As `wants` and `grants` name them.
+const CAPABILITIES: [&str; 6] = ["files", "http", "dns", "env", "system", "query"];
 
 pub(crate) const LIMITS: [&str; 13] = [
     "memory",
@@ -237,6 +250,14 @@ impl PluginMetrics {
             .inc();
     }
 
+    /// `capability` is one of [`CAPABILITIES`].
+    pub(crate) fn note_refusal(&self, capability: &str) {
+        self.all
+            .refused_calls
+            .with_label_values(&[self.plugin.as_str(), capability])
+            .inc();
+    }
+
     /// `reason` is one of the label's values.
     pub(crate) fn note_failure(&self, reason: &str) {
         self.all
@@ -250,6 +271,7 @@ impl PluginMetrics {
         let with = |label| [self.plugin.as_str(), label];
         let failures = |reason| self.all.failures.with_label_values(&with(reason)).get();
         let hits = |limit| self.all.limit_hits.with_label_values(&with(limit)).get();
+        let refused = |of| self.all.refused_calls.with_label_values(&with(of)).get();
         Usage {
             memory_peak_bytes: unsigned(self.memory_peak_bytes.get()),
             calls: self.calls.get(),
@@ -266,6 +288,11 @@ impl PluginMetrics {
                 .into_iter()
                 .map(|limit| (limit, hits(limit)))
                 .filter(|(_, hits)| *hits > 0)
+                .collect(),
+            refused_calls: CAPABILITIES
+                .into_iter()
+                .map(|capability| (capability, refused(capability)))
+                .filter(|(_, refused)| *refused > 0)
                 .collect(),
         }
     }
@@ -317,6 +344,12 @@ impl PluginMetrics {
         }
         for limit in LIMITS {
             let _ = self.all.limit_hits.remove_label_values(&with(limit));
+        }
+        for capability in CAPABILITIES {
+            let _ = self
+                .all
+                .refused_calls
+                .remove_label_values(&with(capability));
         }
         for reason in FAILURES {
             let _ = self.all.failures.remove_label_values(&with(reason));

@@ -106,6 +106,8 @@ pub struct Usage {
     pub log_lines_dropped: u64,
     /// The limits that it ran into, with how often.
     pub limit_hits: Vec<(&'static str, u64)>,
+    /// The capabilities that it asked for in vain, with how often.
+    pub refused_calls: Vec<(&'static str, u64)>,
 }
 
 /// What the manager posts of a plugin. The moving numbers are read when someone asks.

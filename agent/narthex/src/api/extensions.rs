@@ -76,11 +76,13 @@ fn plugin(status: &PluginStatus) -> Value {
 }
 
 fn usage(usage: &Usage) -> Value {
-    let hits: serde_json::Map<String, Value> = usage
-        .limit_hits
-        .iter()
-        .map(|(limit, count)| ((*limit).to_owned(), json!(count)))
-        .collect();
+    let counts = |counts: &[(&str, u64)]| -> Value {
+        let counts = counts.iter();
+        counts
+            .map(|(name, count)| ((*name).to_owned(), json!(count)))
+            .collect::<serde_json::Map<String, Value>>()
+            .into()
+    };
     json!({
         "memoryPeakBytes": usage.memory_peak_bytes,
         "calls": usage.calls,
@@ -93,7 +95,8 @@ fn usage(usage: &Usage) -> Value {
         "series": usage.series,
         "targets": usage.targets,
         "logLinesDropped": usage.log_lines_dropped,
-        "limitHits": hits,
+        "limitHits": counts(&usage.limit_hits),
+        "refusedCalls": counts(&usage.refused_calls),
     })
 }
 

@@ -5,10 +5,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use narthex_extension::FileAccess;
+
 use crate::bindings::files::{ErrorCode, FileError};
 use crate::host::file_error;
 
-use super::{Permits, glob};
+use super::{Permits, glob, yaml_string};
 
 impl Permits {
     /// Where `path` really lies, if the plugin may read that.
@@ -20,29 +22,33 @@ impl Permits {
                 Ok(real)
             }
             // Whether something is there is itself a fact about what may not be seen.
-            Err(error) => match self.refusal(&normal(&path)) {
+            Err(error) => match self.refusal(&place(&path)) {
                 None => Err(crate::host::files::io_error(&error)),
                 Some(refusal) => Err(refusal),
             },
         }
     }
 
+    /// The path, if the plugin may read what lies just there: where it holds no symbolic link, no
+    /// more is to be judged.
+    pub(crate) fn plain(&self, path: &str) -> Option<PathBuf> {
+        let written_out = path.strip_prefix('/')?.split('/');
+        let is_plain = |name: &str| !name.is_empty() && name != "." && name != "..";
+        let covered = |list: &[FileAccess]| list.iter().any(|file| covers(&file.path, path));
+        let declared = covered(&self.wants.files) || covered(&self.optional.files);
+        let plain = declared
+            && covered(&self.grants.files)
+            && !path.contains('\0')
+            && written_out.clone().all(is_plain)
+            && !written_out.clone().next_back().is_some_and(is_secret);
+        plain.then(|| PathBuf::from(path))
+    }
+
     /// As [`Permits::resolve`] for what need not be there: the folder that it lies in is judged,
     /// as far as it is there.
     pub(crate) fn resolve_place(&self, path: &str) -> Result<PathBuf, FileError> {
         let path = absolute(path)?;
-        let there = path
-            .ancestors()
-            .find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
-        let real = match there {
-            Some((ancestor, real)) => match path.strip_prefix(ancestor) {
-                Ok(rest) if rest.as_os_str().is_empty() => real,
-                Ok(rest) => real.join(rest),
-                Err(_) => path.clone(),
-            },
-            None => path.clone(),
-        };
-        self.check(&path, &normal(&real))?;
+        self.check(&path, &place(&path))?;
         Ok(path)
     }
 
@@ -59,7 +65,7 @@ impl Permits {
                 self.check(&path, &real)?;
                 Ok(real)
             }
-            Err(error) => match self.refusal(&normal(&path)) {
+            Err(error) => match self.refusal(&place(&path)) {
                 None => Err(crate::host::files::io_error(&error)),
                 Some(refusal) => Err(refusal),
             },
@@ -82,8 +88,8 @@ impl Permits {
 
     fn refusal(&self, path: &Path) -> Option<FileError> {
         let plugin = &self.plugin;
-        let mut declared = self.wants.files.iter().chain(&self.optional.files);
-        if !declared.any(|f| reaches(&f.path, path)) {
+        let declared = || self.wants.files.iter().chain(&self.optional.files);
+        if !any_reaches(declared, path) {
             return Some(file_error(
                 ErrorCode::NotGranted,
                 &format!(
@@ -92,32 +98,53 @@ impl Permits {
                 ),
             ));
         }
-        if !self.grants.files.iter().any(|f| reaches(&f.path, path)) {
+        if !any_reaches(|| self.grants.files.iter(), path) {
+            let shown = path.display().to_string();
+            let line = self.grant_line(&format!("files: [{}]", yaml_string(&shown)));
             return Some(file_error(
                 ErrorCode::NotGranted,
-                &format!(
-                    "reading {0} is not granted: add it, or a folder above it, to \
-                     plugins.grants.{plugin}.files",
-                    path.display()
-                ),
+                &format!("reading {shown} is not granted; in narthex.yml: {line}"),
             ));
         }
         None
     }
 }
 
-/// Whether `pattern`, as it is written or where it leads, covers the path.
-fn reaches(pattern: &str, path: &Path) -> bool {
+/// Whether something may lie below both patterns, as they are written or where they lead.
+pub(super) fn patterns_meet(one: &str, other: &str) -> bool {
+    let meet = |one: &str, other: &str| covers(one, other) || covers(other, one);
+    let led = |pattern: &str| place(Path::new(pattern)).to_string_lossy().into_owned();
+    meet(one, other) || meet(&led(one), &led(other))
+}
+
+/// Whether one of the patterns, as it is written or where it leads, covers the path.
+fn any_reaches<'a, I>(patterns: impl Fn() -> I, path: &Path) -> bool
+where
+    I: Iterator<Item = &'a FileAccess>,
+{
     let Some(text) = path.to_str() else {
         return false;
     };
-    if covers(pattern, text) {
-        return true;
-    }
-    // Granting a symbolic link grants what it leads to.
-    match Path::new(pattern).canonicalize() {
-        Ok(real) => real.to_str().is_some_and(|real| covers(real, text)),
-        Err(_) => false,
+    // Granting a symbolic link grants what it leads to, and so does granting what lies below it.
+    let leads = |pattern: &str| {
+        let led = place(Path::new(pattern));
+        led.to_str().is_some_and(|led| covers(led, text))
+    };
+    patterns().any(|f| covers(&f.path, text)) || patterns().any(|f| leads(&f.path))
+}
+
+/// Where a path leads, as far as it is there; the rest is taken as it is written.
+fn place(path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    let Some((ancestor, real)) = there else {
+        return normal(path);
+    };
+    match path.strip_prefix(ancestor) {
+        Ok(rest) if rest.as_os_str().is_empty() => real,
+        Ok(rest) => normal(&real.join(rest)),
+        Err(_) => normal(path),
     }
 }
 
@@ -166,16 +193,18 @@ fn secrets(real: &Path) -> Result<(), FileError> {
         && names
             .next()
             .is_some_and(|name| name == std::process::id().to_string().as_str());
-    let secret = real
-        .file_name()
-        .is_some_and(|name| name == "environ" || name == "mem" || name == "auxv");
-    if own && secret {
+    let name = real.file_name().and_then(|name| name.to_str());
+    if own && name.is_some_and(is_secret) {
         return Err(file_error(
             ErrorCode::PermissionDenied,
             "the agent's own memory and environment are never granted",
         ));
     }
     Ok(())
+}
+
+fn is_secret(name: &str) -> bool {
+    matches!(name, "environ" | "mem" | "auxv")
 }
 
 #[cfg(test)]
@@ -254,7 +283,14 @@ mod tests {
         let message = permits.resolve(&at("open/out")).unwrap_err().message;
         assert!(message.starts_with("it leads to "), "{message}");
         let message = permits.resolve(&at("closed/secret")).unwrap_err().message;
-        assert!(message.ends_with("to plugins.grants.p.files"), "{message}");
+        let secret = at("closed/secret");
+        assert_eq!(
+            message,
+            format!(
+                "reading {secret} is not granted; in narthex.yml: plugins: {{ grants: {{ p: {{ \
+                 files: [{secret}] }} }} }}"
+            )
+        );
         assert_eq!(
             permits.resolve("relative").unwrap_err().code,
             ErrorCode::Invalid
@@ -277,6 +313,65 @@ mod tests {
         let link = root.join("link").to_str().unwrap().to_owned();
         let permits = permits(&[&link], &[&link]);
         assert_eq!(permits.resolve(&link).unwrap(), root.join("target"));
+    }
+
+    #[test]
+    fn wants_and_grants_meet_where_they_lead() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        fs::create_dir_all(root.join("run/app")).unwrap();
+        fs::write(root.join("run/app/f"), "f").unwrap();
+        fs::create_dir(root.join("var")).unwrap();
+        symlink("../run", root.join("var/run")).unwrap();
+        // As /var/run leads to /run; either may be what stands in a manifest or in a grant.
+        for (want, grant) in [
+            ("var/run/app", "run/app"),
+            ("run/app", "var/run/app"),
+            ("var/run/*", "run/app"),
+            ("run/app/f", "var/run"),
+        ] {
+            let permits = permits(&[&at(want)], &[&at(grant)]);
+            assert!(permits.missing().is_empty(), "{want} {grant}");
+            for way in ["var/run/app/f", "run/app/f"] {
+                let real = permits.resolve(&at(way));
+                assert_eq!(
+                    real.unwrap(),
+                    root.join("run/app/f"),
+                    "{want} {grant} {way}"
+                );
+            }
+        }
+        let permits = permits(&[&at("var/run/app")], &[&at("var/run/app")]);
+        for (path, expected) in [
+            ("run/app/missing", ErrorCode::NotFound),
+            ("var/run/app/missing", ErrorCode::NotFound),
+            ("run/other", ErrorCode::NotGranted),
+        ] {
+            let error = permits.resolve(&at(path)).unwrap_err();
+            assert_eq!(error.code, expected, "{path}");
+        }
+        assert!(permits.resolve_place(&at("run/app/*.json")).is_ok());
+    }
+
+    #[test]
+    fn what_is_plain_needs_no_longer_way() {
+        let permits = permits(&["/proc", "/etc"], &["/proc", "/run"]);
+        for (path, expected) in [
+            ("/proc/stat", true),
+            ("/proc", true),
+            ("/etc/hostname", false),
+            ("/run/x", false),
+            ("/proc/../etc/shadow", false),
+            ("/proc/./stat", false),
+            ("/proc//stat", false),
+            ("/proc/stat/", false),
+            ("proc/stat", false),
+            ("/proc/1/environ", false),
+            ("/proc/a\0b", false),
+        ] {
+            assert_eq!(permits.plain(path).is_some(), expected, "{path}");
+        }
     }
 
     #[test]

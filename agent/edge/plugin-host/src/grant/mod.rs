@@ -13,7 +13,7 @@ use ::url::Url;
 use narthex_extension::Capabilities;
 use narthex_http_client::HttpClientConfig;
 
-use self::files::covers;
+use self::files::{covers, patterns_meet};
 use self::url::Pattern;
 
 /// One plugin's declaration and grant.
@@ -32,7 +32,6 @@ impl Permits {
     /// decision, not an omission: what lies outside of it is refused call by call.
     pub(crate) fn missing(&self) -> Capabilities {
         let (wants, grants) = (&self.wants, &self.grants);
-        let meets = |want: &str, grant: &str| covers(grant, want) || covers(want, grant);
         Capabilities {
             files: wants
                 .files
@@ -41,7 +40,7 @@ impl Permits {
                     !grants
                         .files
                         .iter()
-                        .any(|grant| meets(&want.path, &grant.path))
+                        .any(|grant| patterns_meet(&want.path, &grant.path))
                 })
                 .cloned()
                 .collect(),

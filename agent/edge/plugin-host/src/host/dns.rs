@@ -148,6 +148,7 @@ impl Host for State {
     ) -> wasmtime::Result<Result<Vec<Answer>, DnsError>> {
         let refused = |code, message| Ok(Err(DnsError { code, message }));
         if let Err(message) = self.shared.permits.load().dns(&name) {
+            self.shared.metrics.note_refusal("dns");
             return refused(ErrorCode::NotGranted, message);
         }
         if name.is_empty() || Name::from_utf8(&name).is_err() {

@@ -15,6 +15,8 @@ use crate::bindings::events::Host;
 use crate::bindings::files::{ErrorCode, FileError};
 use crate::bindings::plugin::CallError;
 
+use crate::grant::Permits;
+
 use super::http::Stream;
 use super::watching::{Watch, Watching};
 use super::{Patience, State, Stop, file_error};
@@ -186,7 +188,7 @@ impl State {
 
 impl Host for State {
     fn watch(&mut self, path: String) -> Result<u64, FileError> {
-        let path = self.shared.permits.load().resolve_place(&path)?;
+        let path = self.judged(&path, Permits::resolve_place)?;
         let events = self
             .events_with_room()
             .map_err(|message| file_error(ErrorCode::Limit, &message))?;

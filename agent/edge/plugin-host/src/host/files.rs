@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use rustix::fd::OwnedFd;
@@ -14,10 +14,15 @@ use rustix::io::Errno;
 
 use crate::bindings::files::{Entry, ErrorCode, FileError, FileKind, Host, Metadata};
 
+use crate::grant::Permits;
+
 use super::{State, file_error};
 
 /// A folder with more entries is refused: /proc of a very large machine has some hundred thousand.
 const MAX_ENTRIES: usize = 1_000_000;
+
+/// Of how many folders it is remembered during a call where they really lie.
+const FOLDERS: usize = 1000;
 
 impl Host for State {
     fn read(&mut self, path: String) -> Result<Vec<u8>, FileError> {
@@ -41,8 +46,7 @@ impl Host for State {
     }
 
     fn entries(&mut self, path: String) -> Result<Vec<Entry>, FileError> {
-        let real = self.shared.permits.load().resolve(&path)?;
-        let folder = open(&real, Purpose::List)?;
+        let (real, folder) = self.open(&path, Purpose::List)?;
         let failed = |error: Errno| io_error(&error.into());
         let mut entries = Vec::new();
         for entry in Dir::new(folder).map_err(failed)? {
@@ -74,8 +78,8 @@ impl Host for State {
     }
 
     fn stat(&mut self, path: String) -> Result<Metadata, FileError> {
-        let real = self.shared.permits.load().resolve(&path)?;
-        let file = File::from(open(&real, Purpose::Look)?);
+        let (_, file) = self.open(&path, Purpose::Look)?;
+        let file = File::from(file);
         let metadata = file.metadata().map_err(|error| io_error(&error))?;
         let modified = metadata
             .modified()
@@ -90,13 +94,13 @@ impl Host for State {
     }
 
     fn read_link(&mut self, path: String) -> Result<String, FileError> {
-        let link = self.shared.permits.load().resolve_link(&path)?;
+        let link = self.judged(&path, Permits::resolve_link)?;
         let target = fs::read_link(link).map_err(|error| io_error(&error))?;
         Ok(target.to_string_lossy().into_owned())
     }
 
     fn real_path(&mut self, path: String) -> Result<String, FileError> {
-        let real = self.shared.permits.load().resolve(&path)?;
+        let real = self.judged(&path, Permits::resolve)?;
         real.into_os_string()
             .into_string()
             .map_err(|_| file_error(ErrorCode::Other, "the real path is not UTF-8"))
@@ -104,13 +108,67 @@ impl Host for State {
 }
 
 impl State {
+    /// What a path comes to by one of the ways to judge it; a refusal is counted.
+    pub(super) fn judged(
+        &self,
+        path: &str,
+        judge: fn(&Permits, &str) -> Result<PathBuf, FileError>,
+    ) -> Result<PathBuf, FileError> {
+        let judged = judge(&self.shared.permits.load(), path);
+        judged.inspect_err(|error| {
+            if error.code == ErrorCode::NotGranted {
+                self.shared.metrics.note_refusal("files");
+            }
+        })
+    }
+
+    /// Opens what the plugin may read. Gives besides where it really lies.
+    fn open(&self, path: &str, purpose: Purpose) -> Result<(PathBuf, OwnedFd), FileError> {
+        let split = path.rsplit_once('/').filter(|(_, name)| is_name(name));
+        let Some((folder, name)) = split.filter(|_| path.starts_with('/')) else {
+            return self.open_resolved(path, purpose);
+        };
+        // Most paths hold no symbolic links, or only in the folder, which lately led elsewhere for
+        // a neighbour. Opened without following any, they lie where they say, and no more is to be
+        // found out: what changed meanwhile is not opened.
+        let known = self.folders.borrow().get(folder).cloned();
+        let likely = match &known {
+            Some(real) => format!("{real}/{name}"),
+            None => path.to_owned(),
+        };
+        if let Some(plain) = self.shared.permits.load().plain(&likely)
+            && let Some(opened) = open_plain(&plain, purpose)
+        {
+            return Ok((plain, opened?));
+        }
+        if known.is_none()
+            && let Ok(real) = Path::new(folder).canonicalize()
+            && let Some(real) = real.to_str().filter(|real| *real != folder)
+        {
+            let mut folders = self.folders.borrow_mut();
+            if folders.len() == FOLDERS {
+                folders.clear();
+            }
+            folders.insert(folder.to_owned(), real.to_owned());
+            drop(folders);
+            return self.open(path, purpose);
+        }
+        self.open_resolved(path, purpose)
+    }
+
+    fn open_resolved(&self, path: &str, purpose: Purpose) -> Result<(PathBuf, OwnedFd), FileError> {
+        let real = self.judged(path, Permits::resolve)?;
+        let opened = open(&real, purpose)?;
+        Ok((real, opened))
+    }
+
     pub(super) fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError> {
         self.read_up_to(path, self.shared.limits.load().file_bytes)
     }
 
     fn read_up_to(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
-        let real = self.shared.permits.load().resolve(path)?;
-        let file = File::from(open(&real, Purpose::Read)?);
+        let (_, file) = self.open(path, Purpose::Read)?;
+        let file = File::from(file);
         let metadata = file.metadata().map_err(|error| io_error(&error))?;
         if metadata.is_dir() {
             return Err(file_error(ErrorCode::IsADirectory, "is a directory"));
@@ -118,7 +176,8 @@ impl State {
         if !metadata.is_file() {
             return Err(file_error(ErrorCode::Invalid, "not a regular file"));
         }
-        let mut content = Vec::new();
+        // The kernel's own files say that they are empty, and most of them fit into this.
+        let mut content = Vec::with_capacity(1024);
         file.take(limit_bytes.saturating_add(1))
             .read_to_end(&mut content)
             .map_err(|error| io_error(&error))?;
@@ -131,6 +190,11 @@ impl State {
         }
         Ok(content)
     }
+}
+
+/// Whether the last part of a path is an entry of the folder that stands before it.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".."
 }
 
 /// What a path is opened for.
@@ -159,19 +223,39 @@ impl Purpose {
 
 /// Opens a path that holds no symbolic links, and fails if it holds one after all.
 fn open(real: &Path, purpose: Purpose) -> Result<OwnedFd, FileError> {
-    let flags = purpose.flags() | OFlags::CLOEXEC;
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{CWD, ResolveFlags, openat2};
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match openat2(CWD, real, flags, Mode::empty(), resolve) {
-            // Kernels before 5.6, and sandboxes that don't know the call.
-            Err(Errno::NOSYS | Errno::PERM) => {}
-            opened => return opened.map_err(|error| io_error(&error.into())),
+    let opened = match open_following_none(real, purpose) {
+        Some(opened) => opened,
+        None => {
+            let flags = purpose.flags() | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::open(real, flags, Mode::empty())
         }
+    };
+    opened.map_err(|error| io_error(&error.into()))
+}
+
+/// Opens a path if it holds no symbolic links; none where it does, or where that cannot be known.
+fn open_plain(path: &Path, purpose: Purpose) -> Option<Result<OwnedFd, FileError>> {
+    match open_following_none(path, purpose)? {
+        Err(Errno::LOOP) => None,
+        opened => Some(opened.map_err(|error| io_error(&error.into()))),
     }
-    let flags = flags | OFlags::NOFOLLOW;
-    rustix::fs::open(real, flags, Mode::empty()).map_err(|error| io_error(&error.into()))
+}
+
+/// None where the system cannot: kernels before 5.6, and sandboxes that don't know the call.
+#[cfg(target_os = "linux")]
+fn open_following_none(path: &Path, purpose: Purpose) -> Option<rustix::io::Result<OwnedFd>> {
+    use rustix::fs::{CWD, ResolveFlags, openat2};
+    let flags = purpose.flags() | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => None,
+        opened => Some(opened),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_following_none(_: &Path, _: Purpose) -> Option<rustix::io::Result<OwnedFd>> {
+    None
 }
 
 fn kind(kind: fs::FileType) -> FileKind {
@@ -238,6 +322,9 @@ mod tests {
             assert!(open(&root.join("link/a"), purpose).is_err());
         }
         assert!(open(&root.join("link"), Purpose::List).is_err());
+        // These need the longer way.
+        assert!(open_plain(&root.join("a"), Purpose::Read).is_none());
+        assert!(open_plain(&root.join("link/a"), Purpose::Read).is_none());
     }
 
     #[test]

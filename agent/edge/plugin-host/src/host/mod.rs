@@ -19,6 +19,8 @@ pub(crate) mod system;
 pub(crate) mod wasi;
 pub(crate) mod watching;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +72,8 @@ pub(crate) struct State {
     pub(crate) last_words: Option<String>,
     /// Requests and look-ups since the call began or the last wait ended.
     requests: usize,
+    /// Where folders really lie that hold symbolic links in their paths, as the call has found.
+    folders: RefCell<HashMap<String, String>>,
     log: LogGate,
     events: Events,
     http: Http,
@@ -90,6 +94,7 @@ impl State {
             started: now,
             last_words: None,
             requests: 0,
+            folders: RefCell::default(),
             log: LogGate::default(),
             events: Events::new(shared.services.watching.clone()),
             http: Http::default(),
@@ -105,6 +110,7 @@ impl State {
         let limit_ms = self.shared.limits.load().call_timeout_ms;
         self.deadline = Instant::now() + Duration::from_millis(limit_ms);
         self.requests = 0;
+        self.folders.get_mut().clear();
         self.compute();
     }
 
@@ -224,7 +230,9 @@ impl random::Host for State {
 impl environment::Host for State {
     fn get(&mut self, name: String) -> Result<Option<String>, CallError> {
         let permits = self.shared.permits.load();
-        permits.environment(&name).map_err(CallError::NotGranted)?;
+        let refused = |_: &String| self.shared.metrics.note_refusal("env");
+        let allowed = permits.environment(&name).inspect_err(refused);
+        allowed.map_err(CallError::NotGranted)?;
         if name.is_empty() || name.contains(['=', '\0']) {
             let text = format!("{name:?} is no name of an environment variable");
             return Err(CallError::Invalid(text));

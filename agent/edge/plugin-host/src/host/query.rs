@@ -46,6 +46,7 @@ impl State {
         ask: impl FnOnce(&dyn Query) -> Result<Vec<QuerySeries>, String> + Send + 'static,
     ) -> wasmtime::Result<Result<Vec<Series>, CallError>> {
         if let Err(text) = self.shared.permits.load().query() {
+            self.shared.metrics.note_refusal("query");
             return Ok(Err(CallError::NotGranted(text)));
         }
         let Some(queries) = &self.shared.services.outside.queries else {

@@ -132,7 +132,9 @@ impl Host for State {
 impl State {
     fn may_see_system(&self) -> Result<(), CallError> {
         let permits = self.shared.permits.load();
-        permits.system().map_err(CallError::NotGranted)
+        let refused = |_: &String| self.shared.metrics.note_refusal("system");
+        let allowed = permits.system().inspect_err(refused);
+        allowed.map_err(CallError::NotGranted)
     }
 }
 

@@ -151,6 +151,8 @@ async fn each_way_to_misbehave_is_named_and_disturbs_nobody() {
         memory_bytes: 8 << 20,
         call_timeout_ms: 300,
         series: 100,
+        labels: 0,
+        label_name_bytes: 10,
         transfer_bytes: 4 << 20,
         ..Limits::default()
     };
@@ -171,7 +173,7 @@ async fn each_way_to_misbehave_is_named_and_disturbs_nobody() {
     let trapped: Check = |error| matches!(error, ExporterError::Trapped(_));
     let limit: Check = |error| matches!(error, ExporterError::LimitExceeded(_));
     let failed: Check = |error| matches!(error, ExporterError::Failed(_));
-    let cases: [(&str, Guest, Check, &str, &str); 10] = [
+    let cases: [(&str, Guest, Check, &str, &str); 12] = [
         (
             "traps",
             Guest::exporter().collect(TRAP),
@@ -221,6 +223,20 @@ async fn each_way_to_misbehave_is_named_and_disturbs_nobody() {
             limit,
             "plugin huge was stopped: it handed over more than 4194304 bytes in one call (plugin",
             "transfer_bytes",
+        ),
+        (
+            "labelled",
+            Guest::exporter().gives_long_labels(1, 1),
+            limit,
+            "plugin labelled gave too much: 1 labels, and the limit plugins.limits.labels is 0 (m",
+            "labels",
+        ),
+        (
+            "named",
+            Guest::exporter().gives("a_long_name", 1.0),
+            limit,
+            "plugin named gave too much: 11 label_name_bytes, and the limit plugins.limits.label_n",
+            "label_name_bytes",
         ),
         (
             "invalid",
@@ -386,7 +402,7 @@ async fn refused_calls_say_what_is_missing() {
             "narrowed",
             &all,
             text(closed.join("f")),
-            Some("to plugins.grants.narrowed.files"),
+            Some("is not granted; in narthex.yml: plugins: { grants: { narrowed: { files: ["),
         ),
         (
             "undeclared",

@@ -92,9 +92,12 @@ pub(super) async fn exchange(mut ask: Ask) -> Result<(Head, Response), HttpError
 async fn send(ask: &Ask, timeout: Duration) -> Result<(Response, bool), HttpError> {
     let (config, may_follow) = {
         let permits = ask.shared.permits.load();
-        let not_granted = |message| HttpError {
-            code: ErrorCode::NotGranted,
-            message,
+        let not_granted = |message| {
+            ask.shared.metrics.note_refusal("http");
+            HttpError {
+                code: ErrorCode::NotGranted,
+                message,
+            }
         };
         let granted = permits.http(&ask.url, &ask.method).map_err(not_granted)?;
         let config = combined(&ask.options, granted);
@@ -120,7 +123,13 @@ async fn send(ask: &Ask, timeout: Duration) -> Result<(Response, bool), HttpErro
     let response = client.request(&ask.method, &request, body).await;
     match response {
         Ok(response) => Ok((response, may_follow)),
-        Err(error) => Err(http_error(&error)),
+        Err(error) => {
+            // A name that leads to where no grant of a name reaches.
+            if matches!(error, Error::Refused { .. }) {
+                ask.shared.metrics.note_refusal("http");
+            }
+            Err(http_error(&error))
+        }
     }
 }
 

@@ -146,9 +146,12 @@ impl State {
         // Before it is counted, so that a refusal is no use of anything.
         let permits = self.shared.permits.load();
         let granted = permits.http(&url, &method);
-        granted.map_err(|message| HttpError {
-            code: ErrorCode::NotGranted,
-            message,
+        granted.map_err(|message| {
+            self.shared.metrics.note_refusal("http");
+            HttpError {
+                code: ErrorCode::NotGranted,
+                message,
+            }
         })?;
         self.count_request().map_err(|message| HttpError {
             code: ErrorCode::Limit,
