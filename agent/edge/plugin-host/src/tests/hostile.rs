@@ -1,12 +1,17 @@
 //! Plugins that mean harm. For each: what is refused, what is reported, and that a neighbour missed
-//! nothing. Those that ask other machines are in `requests`.
+//! nothing. What requests are refused is in `requests`, in more detail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use narthex_extension::Capabilities;
+
+use super::discoveries::run;
 use super::guest::Guest;
+use super::requests::{ok, redirect, requesting, serve, serve_names};
 use super::{Bench, reading, value_of};
+use crate::bounds::tests::many_locals;
 use crate::{Limits, PluginState};
 
 /// A plugin that behaves, collected every few milliseconds.
@@ -82,12 +87,13 @@ async fn what_they_collect_is_refused_and_told() {
                  (br $again)) (i32.const 0)";
     let recursion = "(func $deep (param i32) (result i32)
                        (i32.add (call $deep (local.get 0)) (i32.const 1)))";
-    let cases: [(&str, Guest, &str, &str); 9] = [
+    let cases: [(&str, Guest, &str, &str, &str); 9] = [
         (
             "endless",
             Guest::exporter().collect("(loop $again (br $again)) (i32.const 0)"),
             "plugin endless was stopped: it ran for longer than 500 ms",
             "call_timeout",
+            "limit",
         ),
         (
             "recursion",
@@ -96,12 +102,14 @@ async fn what_they_collect_is_refused_and_told() {
                 .collect("(call $deep (i32.const 0))"),
             "plugin recursion trapped: ",
             "",
+            "trap",
         ),
         (
             "memory",
             Guest::exporter().collect(grow),
             "plugin memory was stopped: it wanted ",
             "memory",
+            "limit",
         ),
         (
             "table",
@@ -110,24 +118,28 @@ async fn what_they_collect_is_refused_and_told() {
                 .collect(table),
             "plugin table was stopped: it wanted ",
             "memory",
+            "limit",
         ),
         (
             "series",
             Guest::exporter().grows_and_gives_many(1_000_000),
             "plugin series gave too much: 1000000 series, and the limit plugins.limits.series is",
             "series",
+            "limit",
         ),
         (
             "label",
             Guest::exporter().grows_and_gives_long_label(10 << 20),
             "plugin label gave too much: 10485760 label_value_bytes, and the limit plugins.limits",
             "label_value_bytes",
+            "limit",
         ),
         (
             "names",
             Guest::exporter().gives("no name\u{0}", 1.0),
             "plugin names gave invalid output: invalid metric name \"no name\\0\"",
             "",
+            "invalid",
         ),
         (
             "symlink",
@@ -136,15 +148,17 @@ async fn what_they_collect_is_refused_and_told() {
                 .reads(link.to_str().unwrap()),
             "plugin symlink: it leads to /etc/shadow, and ",
             "",
+            "plugin",
         ),
         (
             "traps",
             Guest::exporter().collect("unreachable"),
             "plugin traps trapped: ",
             "",
+            "trap",
         ),
     ];
-    for (name, guest, expected, limit) in cases {
+    for (name, guest, expected, limit, reason) in cases {
         bench.install(name, &guest.build());
         let error = bench.collect(name).await.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{name}: {error}");
@@ -162,8 +176,184 @@ async fn what_they_collect_is_refused_and_told() {
             vec![limit]
         };
         assert_eq!(hits, expected, "{name}");
-        let failures = bench.metric("narthex_plugin_failures_total", &[("plugin", name)]);
-        assert!(failures.is_some(), "{name}");
+        assert_eq!(bench.failures(name, reason), Some(1.0), "{name}");
+    }
+    let refused = bench.status("symlink").unwrap().usage.refused_calls;
+    assert_eq!(refused, [("files", 1)]);
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_they_request_is_refused_and_told() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = asked.clone();
+    let forbidden = serve(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        ok("secret")
+    });
+    let open = serve(move |_| redirect(&format!("http://127.0.0.1:{forbidden}/")));
+    let names = serve_names(&[("inside.test", [127, 0, 0, 1])]);
+    let mut bench = Bench::start_with(|config| config.dns_servers = vec![names]);
+    let (open, inside) = (
+        format!("http://127.0.0.1:{open}/"),
+        format!("http://inside.test:{forbidden}/"),
+    );
+    bench
+        .apply(|config| {
+            for plugin in ["metadata", "redirect", "dns"] {
+                let grant = requesting(&["*://*", &open, &inside]);
+                config.grants.insert(plugin.to_owned(), grant);
+            }
+        })
+        .await;
+    let neighbour = Neighbour::start(&bench).await;
+    for (plugin, url, expected) in [
+        (
+            "metadata",
+            "http://169.254.169.254/latest/meta-data/",
+            "plugin metadata: http://169.254.169.254/latest/meta-data/ is a link-local address, \
+             which only a grant that names it allows; in narthex.yml: ",
+        ),
+        ("redirect", &open, "plugin redirect: http://127.0.0.1:"),
+        (
+            "dns",
+            &inside,
+            "plugin dns: inside.test leads to 127.0.0.1, a loopback address, which can only be ",
+        ),
+    ] {
+        let guest = Guest::exporter().wants_http("*://*").fetches(url);
+        bench.install(plugin, &guest.build());
+        let error = bench.collect(plugin).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{plugin}: {error}");
+        let status = bench.status(plugin).unwrap();
+        assert_eq!(status.last_error, Some(error), "{plugin}");
+        // A refusal is an answer: the instance lives on.
+        assert_eq!(status.state, PluginState::Running, "{plugin}");
+        assert_eq!(status.usage.refused_calls, [("http", 1)], "{plugin}");
+        let labels = [("plugin", plugin), ("capability", "http")];
+        let refused = bench.metric("narthex_plugin_refused_calls_total", &labels);
+        assert_eq!(refused, Some(1.0), "{plugin}");
+        assert_eq!(bench.failures(plugin, "plugin"), Some(1.0), "{plugin}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody got through");
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_in_any_call_is_told() {
+    const TRAP: &str = "unreachable";
+    let bench = Bench::start();
+    let neighbour = Neighbour::start(&bench).await;
+    for (name, guest, state) in [
+        (
+            "describes",
+            Guest::exporter().describes(TRAP),
+            PluginState::Broken,
+        ),
+        (
+            "configures",
+            Guest::exporter().configure(TRAP),
+            PluginState::Failed,
+        ),
+        (
+            "collects",
+            Guest::exporter().collect(TRAP),
+            PluginState::Failed,
+        ),
+        (
+            "finds",
+            Guest::discovery().describes(TRAP),
+            PluginState::Broken,
+        ),
+        (
+            "validates",
+            Guest::discovery().configure(TRAP),
+            PluginState::Failed,
+        ),
+        (
+            "runs",
+            Guest::discovery().collect(TRAP),
+            PluginState::Failed,
+        ),
+    ] {
+        bench.install(name, &guest.build());
+        let mut running = None;
+        match name {
+            "configures" | "collects" => {
+                bench.collect(name).await.unwrap_err();
+            }
+            "validates" | "runs" => {
+                running = Some(run(&bench, name, serde_json::json!({}), "/".into()).await.0);
+            }
+            _ => {}
+        }
+        let status = bench.until_state(name, state).await;
+        let error = status.last_error.unwrap();
+        assert!(
+            error.contains(&format!("plugin {name} trapped: ")),
+            "{error}"
+        );
+        assert!(status.usage.failures >= 1, "{name}");
+        assert!(bench.failures(name, "trap") >= Some(1.0), "{name}");
+        let state = [("plugin", name), ("state", state.as_str())];
+        let shown = || bench.metric("narthex_plugin_state", &state) == Some(1.0);
+        super::until("its state is shown", || shown().then_some(())).await;
+        if let Some(running) = running {
+            running.abort();
+        }
+    }
+    neighbour.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_grant_grants_nothing() {
+    let mut bench = Bench::start();
+    bench
+        .apply(|config| {
+            let all = ["reads", "asks", "looks", "queries"];
+            let empty = all.map(|plugin| (plugin.to_owned(), Capabilities::default().into()));
+            config.grants.extend(empty);
+        })
+        .await;
+    let neighbour = Neighbour::start(&bench).await;
+    for (name, guest) in [
+        (
+            "reads",
+            Guest::exporter().wants_file("/").reads("/etc/passwd"),
+        ),
+        (
+            "asks",
+            Guest::exporter()
+                .wants_http("*://*")
+                .fetches("http://a.test"),
+        ),
+        ("looks", Guest::exporter().wants_dns("*").looks_up("a.test")),
+        ("queries", Guest::exporter().wants_query().asks("up")),
+    ] {
+        bench.install(name, &guest.build());
+        let status = bench.until_state(name, PluginState::WaitingForGrant).await;
+        assert!(!status.missing.is_empty(), "{name}");
+        assert!(
+            status.missing_yaml.starts_with("plugins:\n  grants:\n    "),
+            "{name}: {}",
+            status.missing_yaml
+        );
+        assert!(bench.exporter(name).is_none(), "{name}");
+        assert_eq!(status.usage.calls, 1, "{name} was only asked what it is");
+    }
+    // Who declares nothing runs, and may do as little.
+    for (name, guest, capability) in [
+        ("reads", Guest::exporter().reads("/etc/passwd"), "files"),
+        ("asks", Guest::exporter().fetches("http://a.test"), "http"),
+        ("looks", Guest::exporter().looks_up("a.test"), "dns"),
+        ("queries", Guest::exporter().asks("up"), "query"),
+    ] {
+        bench.install(name, &guest.build());
+        let error = bench.collect(name).await.unwrap_err().to_string();
+        let expected = format!("plugin {name}: plugin {name} does not declare that it ");
+        assert!(error.starts_with(&expected), "{error}");
+        let refused = bench.status(name).unwrap().usage.refused_calls;
+        assert_eq!(refused, [(capability, 1)], "{name}");
     }
     neighbour.end().await;
 }
@@ -185,6 +375,9 @@ async fn ten_million_series_are_counted_and_dropped() {
         error,
         "plugin many gave too much: 10000000 series, and the limit plugins.limits.series is 100000"
     );
+    let usage = bench.status("many").unwrap().usage;
+    assert_eq!(usage.limit_hits, [("series", 1)]);
+    assert_eq!(bench.failures("many", "limit"), Some(1.0));
     neighbour.end().await;
 }
 
@@ -210,6 +403,8 @@ async fn a_flood_of_log_lines_is_dropped_and_counted() {
         &[("plugin", "flood")],
     );
     assert!(dropped.unwrap() > 90_000.0, "{dropped:?}");
+    let told = bench.status("flood").unwrap().usage.log_lines_dropped;
+    assert_eq!(Some(told as f64), dropped);
     neighbour.end().await;
 }
 
@@ -251,10 +446,17 @@ async fn files_that_would_take_too_much_are_refused() {
             many.build(),
             "the file is not valid WebAssembly: it is too large to be compiled: 200",
         ),
+        // A few kilobytes that stand for a hundred million local variables.
         (
-            "describes-nothing",
-            Guest::exporter().describes("unreachable").build(),
-            "asked for its manifest, plugin describes-nothing trapped: ",
+            "locals",
+            many_locals(2000),
+            "the file is not valid WebAssembly: it is too large to be compiled: ",
+        ),
+        // A few hundred bytes that stand for a type of 2^40 parts.
+        (
+            "types",
+            with_doubled_types(&good, 40),
+            "the file is not valid WebAssembly: ",
         ),
     ];
     for (name, file, expected) in cases {
@@ -271,6 +473,34 @@ async fn files_that_would_take_too_much_are_refused() {
         );
     }
     neighbour.end().await;
+}
+
+/// A component with a type that consists of two of another, which consists of two of another…
+fn with_doubled_types(module: &[u8], depth: usize) -> Vec<u8> {
+    let mut types = "(type $t0 (tuple u8 u8))".to_owned();
+    for at in 1..depth {
+        let inner = at - 1;
+        types += &format!("(type $t{at} (tuple $t{inner} $t{inner}))");
+    }
+    let mut encoder = wit_component::ComponentEncoder::default();
+    encoder.module(module).unwrap();
+    let bomb = wat::parse_str(format!("(component {types})")).unwrap();
+    // The sections of the one after those of the other; the second's head is left out.
+    [encoder.encode().unwrap(), bomb[8..].to_vec()].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_too_large_is_not_read() {
+    let bench = Bench::start();
+    let new = bench.path("new");
+    let file = std::fs::File::create(&new).unwrap();
+    file.set_len(200 << 20).unwrap();
+    std::fs::rename(new, bench.plugin_path("large")).unwrap();
+    let status = bench.until_state("large", PluginState::Broken).await;
+    assert_eq!(
+        status.last_error.unwrap(),
+        "the file is too large: 209715200 bytes, and at most 134217728 are read"
+    );
 }
 
 /// A component that makes so many instances of an empty module besides.

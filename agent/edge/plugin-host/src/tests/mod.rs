@@ -146,6 +146,14 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// How often calls failed by what is to blame.
+    fn failures(&self, plugin: &str, reason: &str) -> Option<f64> {
+        let labels = [("plugin", plugin), ("reason", reason)];
+        self.metric("narthex_plugin_failures_total", &labels)
+    }
+}
+
 fn value_of(answer: &Result<Vec<MetricFamily>, ExporterError>) -> Option<f64> {
     match &answer.as_ref().ok()?.first()?.metrics.first()?.value {
         MetricValue::Float(value) => Some(*value),

@@ -39,13 +39,13 @@ pub(super) fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) ->
     port
 }
 
-fn ok(body: &str) -> Vec<u8> {
+pub(super) fn ok(body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
         .into_bytes()
 }
 
-fn redirect(to: &str) -> Vec<u8> {
+pub(super) fn redirect(to: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
@@ -325,6 +325,10 @@ async fn names_are_looked_up_where_that_is_granted() {
         let text = said(&bench, plugin, guest).await;
         assert!(text.starts_with(expected), "{plugin}: {text}");
     }
+    // Look-ups are requests, too.
+    bench.apply(|config| config.limits.http_requests = 0).await;
+    let error = bench.collect("found").await.unwrap_err().to_string();
+    assert!(error.contains("(plugins.limits.http_requests)"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -486,6 +490,9 @@ async fn options_may_name_files_that_are_granted() {
     );
     let text = said(&bench, "nonsense", guest("{}")).await;
     assert_eq!(text, "is missing");
+    bench.apply(|config| config.limits.subscriptions = 0).await;
+    let text = said(&bench, "nonsense", guest(r#"{"token_file": "x"}"#)).await;
+    assert_eq!(text, "more than 0 clients (plugins.limits.subscriptions)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -641,4 +648,10 @@ async fn queries_need_a_grant_and_end_with_the_call() {
         .until_state("ungranted", crate::PluginState::WaitingForGrant)
         .await;
     assert!(status.missing.query);
+    bench.apply(|config| config.limits.series = 0).await;
+    let error = bench.collect("asks").await.unwrap_err().to_string();
+    let expected = "the answer has 1 samples, and the limit plugins.limits.series is 0";
+    assert!(error.ends_with(expected), "{error}");
+    let hits = bench.status("asks").unwrap().usage.limit_hits;
+    assert_eq!(hits, [("series", 1)]);
 }

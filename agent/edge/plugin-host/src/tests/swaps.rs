@@ -10,7 +10,7 @@ use super::Bench;
 use super::guest::Guest;
 
 /// The number of swaps; the environment may ask for more.
-const SWAPS: u64 = 30;
+const SWAPS: u64 = 200;
 const MORE: &str = "NARTHEX_TEST_SWAPS";
 
 /// What the memory may differ by: what the allocator keeps, and the compiler's threads.
