@@ -8,10 +8,18 @@
 )]
 
 mod agent;
+#[path = "../../plugins/kubernetes/tests/api_server/mod.rs"]
+#[expect(dead_code, reason = "the plugin's own tests use the rest")]
+mod api_server;
+#[path = "../../agent/edge/plugin-host/src/tests/guest.rs"]
+#[expect(dead_code, reason = "the host's own tests use the rest")]
+mod guest;
 mod server;
 
 mod alerts;
 mod bad_input;
+mod hostile;
+mod kubernetes;
 mod plugins;
 mod queries;
 mod query_tools;
