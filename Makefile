@@ -8,6 +8,7 @@
 # make torture     kill the server a hundred times under load; nothing may be lost
 # make bench-tsdb  the store beside Prometheus's on the same load; BENCH="--targets 1000" changes it
 # make bench-promql  queries beside Prometheus over the same stored hour; BENCH as above
+# make bench-plugins the plugin host, and the plugin node beside node_exporter; BENCH as above
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +22,7 @@ ADDRESS := 127.0.0.1:9090
 LOG := data/narthex.log
 PID := data/narthex.pid
 
-.PHONY: run stop build agent plugins test lint fuzz side-by-side torture bench-tsdb bench-promql
+.PHONY: run stop build agent plugins test lint fuzz side-by-side torture bench-tsdb bench-promql bench-plugins
 
 run: build stop
 	mkdir -p config/plugins data
@@ -99,3 +100,9 @@ bench-promql: side-by-side
 	mkdir -p $(TARGET)/bench-promql
 	$(TARGET)/release/narthex-side-by-side promql --narthex $(TARGET)/release/narthex --tools $$tools \
 		--data $(TARGET)/bench-promql $(BENCH)
+
+bench-plugins: side-by-side plugins
+	tools=$$(tests/get-tools.sh)
+	cargo bench -p narthex-plugin-host
+	$(TARGET)/release/narthex-side-by-side plugins --narthex $(TARGET)/release/narthex --tools $$tools \
+		--plugins $(TARGET)/plugins $(BENCH)

@@ -4,6 +4,7 @@
 //! side-by-side load    [--listen ADDRESS] [--targets N] [--series N]
 //! side-by-side tsdb    --narthex FILE --tools FOLDER [--targets N] [--series N] [--interval S] [--seconds S]
 //! side-by-side promql  --narthex FILE --tools FOLDER --data FOLDER [--targets N] [--series N] [--only NAME]
+//! side-by-side plugins --narthex FILE --tools FOLDER --plugins FOLDER [--interval S] [--seconds S]
 //! side-by-side queries --narthex FILE --tools FOLDER [--seed N] [--count N] [--first N]
 //! side-by-side torture --narthex FILE [--rounds N] [--seed N] [--targets N] [--series N]
 //! ```
@@ -18,6 +19,7 @@ mod blocks;
 mod history;
 mod load;
 mod pages;
+mod plugins;
 mod promql;
 mod queries;
 mod questions;
@@ -30,7 +32,8 @@ use anyhow::{Result, bail};
 
 use crate::arguments::Arguments;
 
-const USAGE: &str = "usage: side-by-side load|tsdb|promql|queries|torture [--name value]...";
+const USAGE: &str =
+    "usage: side-by-side load|tsdb|promql|plugins|queries|torture [--name value]...";
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         "load" => load::serve_forever(&arguments),
         "tsdb" => tsdb::compare(&arguments),
         "promql" => promql::compare(&arguments),
+        "plugins" => plugins::compare(&arguments),
         "queries" => queries::compare(&arguments),
         "torture" => torture::run(&arguments),
         _ => bail!("unknown command {command:?}; {USAGE}"),

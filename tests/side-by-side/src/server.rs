@@ -96,22 +96,12 @@ impl Server {
 
     /// CPU seconds used so far, of user and system.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        let (_, fields) = stat.rsplit_once(") ").context("an odd /proc/PID/stat")?;
-        let fields: Vec<&str> = fields.split(' ').collect();
-        let field = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok());
-        match (field(11), field(12)) {
-            (Some(user), Some(system)) => Ok((user + system) / TICKS_PER_SECOND),
-            _ => bail!("an odd /proc/PID/stat: {stat}"),
-        }
+        cpu_seconds(&self.child)
     }
 
     /// Resident memory now (`VmRSS`) or at its highest (`VmHWM`).
     pub(crate) fn memory_bytes(&self, field: &str) -> Result<f64> {
-        let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-        Ok(kib.with_context(|| format!("no {field} in /proc/PID/status"))? * 1024.0)
+        memory_bytes(&self.child, field)
     }
 
     /// From here on the highest resident memory counts anew.
@@ -161,11 +151,6 @@ impl Server {
         serde_json::from_str(&text).with_context(|| format!("{url} gave no JSON"))
     }
 
-    fn proc(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
-        fs::read_to_string(&path).with_context(|| path.clone())
-    }
-
     fn log_hint(&self) -> String {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(5).collect();
@@ -202,7 +187,32 @@ fn spawn(program: &Path, folder: &Path, port: u16) -> Result<Child> {
     child.with_context(|| format!("starting {}", program.display()))
 }
 
-fn free_port() -> Result<u16> {
+/// CPU seconds that a process has used so far, of user and system.
+pub(crate) fn cpu_seconds(process: &Child) -> Result<f64> {
+    let stat = proc(process, "stat")?;
+    let (_, fields) = stat.rsplit_once(") ").context("an odd /proc/PID/stat")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let field = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok());
+    match (field(11), field(12)) {
+        (Some(user), Some(system)) => Ok((user + system) / TICKS_PER_SECOND),
+        _ => bail!("an odd /proc/PID/stat: {stat}"),
+    }
+}
+
+/// A process's resident memory now (`VmRSS`) or at its highest (`VmHWM`).
+pub(crate) fn memory_bytes(process: &Child, field: &str) -> Result<f64> {
+    let status = proc(process, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.with_context(|| format!("no {field} in /proc/PID/status"))? * 1024.0)
+}
+
+fn proc(process: &Child, file: &str) -> Result<String> {
+    let path = format!("/proc/{}/{file}", process.id());
+    fs::read_to_string(&path).with_context(|| path.clone())
+}
+
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }
