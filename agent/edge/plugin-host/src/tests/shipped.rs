@@ -1,6 +1,6 @@
 //! The plugins that come with Narthex, as `plugins/build.sh` leaves them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use narthex_extension::Capabilities;
@@ -11,11 +11,17 @@ use super::requests::{requesting, serve, serve_names};
 use super::{Bench, reading, until, value_of};
 use crate::{PluginState, World};
 
+/// Where cargo and the scripts leave what they make.
+pub(super) fn target_directory() -> PathBuf {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target");
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    named.map_or(PathBuf::from(workspace), PathBuf::from)
+}
+
 /// The built plugin, or none with a line that says so.
 fn built(name: &str) -> Option<Vec<u8>> {
-    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target");
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| workspace.to_owned());
-    let path = format!("{target}/plugins/{name}.wasm");
+    let path = target_directory().join(format!("plugins/{name}.wasm"));
+    let path = path.display().to_string();
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(_) => {

@@ -1,11 +1,14 @@
 //! Components of languages that cannot do without WASI get one that reaches nothing.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Bench;
 use super::guest::Guest;
 use super::hostile::Neighbour;
-use crate::PluginState;
+use super::shipped::target_directory;
+use super::{Bench, reading};
+use crate::{ExporterInstance, PluginState};
 
 const PACKAGES: &str = "
 package wasi:io@0.2.0 {
@@ -119,19 +122,46 @@ package wasi:http@0.2.0 {
     assert!(error.starts_with(expected), "{error}");
 }
 
-/// The name of componentize-py, which makes components of Python; unset: the test is skipped.
+/// The name of componentize-py, which makes components of Python. Without it, the one that
+/// `plugins/examples/python-exporter/build.sh` has fetched is taken.
 const TOOL: &str = "NARTHEX_TEST_COMPONENTIZE_PY";
+
+/// None, and a line that says so, where it is not at hand.
+fn componentize_py() -> Option<PathBuf> {
+    let fetched = target_directory().join("componentize-py/bin/componentize-py");
+    let tool = std::env::var_os(TOOL).map_or(fetched, PathBuf::from);
+    if !tool.is_file() {
+        println!("skipped: no componentize-py; plugins/examples/python-exporter/build.sh gets it");
+        return None;
+    }
+    Some(tool)
+}
+
+/// Compiling a whole interpreter takes a while.
+async fn until_compiled(bench: &Bench, plugin: &str) {
+    let patience = Instant::now() + Duration::from_secs(900);
+    loop {
+        let status = bench.status(plugin);
+        if status
+            .as_ref()
+            .is_some_and(|status| status.manifest.is_some())
+        {
+            return;
+        }
+        assert!(Instant::now() < patience, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_runs_and_reaches_nothing() {
-    let Ok(tool) = std::env::var(TOOL) else {
-        println!("skipped: {TOOL} is not set");
+    let Some(tool) = componentize_py() else {
         return;
     };
     let bench = Bench::start_with(|config| config.limits.call_timeout_ms = 120_000);
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::copy(here.join("src/tests/python/app.py"), bench.path("app.py")).unwrap();
-    let made = std::process::Command::new(tool)
+    let made = Command::new(tool)
         .arg("-d")
         .arg(here.join("../../../plugin-sdk/wit"))
         .args(["-w", "exporter", "componentize", "app", "-o", "python.wasm"])
@@ -140,18 +170,92 @@ async fn python_runs_and_reaches_nothing() {
     assert!(made.unwrap().success());
     let component = std::fs::read(bench.path("python.wasm")).unwrap();
     bench.install("python", &component);
-    // Compiling a whole interpreter takes a while.
-    let patience = Instant::now() + Duration::from_secs(600);
-    while bench.exporter("python").is_none() {
-        let status = bench.status("python");
-        assert!(Instant::now() < patience, "{status:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    until_compiled(&bench, "python").await;
+    bench.until_value("python", 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_in_python_tells_what_waits() {
+    let Some(tool) = componentize_py() else {
+        return;
+    };
+    let mut bench = Bench::start_with(|config| config.limits.call_timeout_ms = 120_000);
+    let spool = bench.path("spool");
+    for (queue, jobs) in [("mail", vec!["hello", "you"]), ("print", vec![])] {
+        let folder = spool.join(queue);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (at, text) in jobs.into_iter().enumerate() {
+            std::fs::write(folder.join(at.to_string()), text).unwrap();
+        }
+    }
+    let job = |job: &str, folder: serde_json::Value| ExporterInstance {
+        job: job.to_owned(),
+        plugin: "spool".to_owned(),
+        interval_ms: None,
+        config: serde_json::json!({ "folder": folder }),
+    };
+    let (granted, missing) = (spool.to_str().unwrap(), spool.join("missing"));
+    bench
+        .apply(|config| {
+            config
+                .grants
+                .insert("spool".to_owned(), reading(&[&spool]).into());
+            config.exporters = vec![
+                job("waits", granted.into()),
+                job("wrong", 7.into()),
+                job("missing", missing.to_str().unwrap().into()),
+                job("outside", "/etc".into()),
+            ];
+        })
+        .await;
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let made = Command::new("bash")
+        .arg(here.join("../../../plugins/examples/python-exporter/build.sh"))
+        .arg(bench.path("spool.wasm"))
+        .env("COMPONENTIZE_PY", tool)
+        .status();
+    assert!(made.unwrap().success());
+    let component = std::fs::read(bench.path("spool.wasm")).unwrap();
+    bench.install("spool", &component);
+    until_compiled(&bench, "spool").await;
+    bench.until_state("spool", PluginState::Running).await;
+    let families = bench.collect("waits").await.unwrap();
+    let text = |name: &str| {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let metrics = family.metrics.iter();
+        let texts = metrics.map(|metric| format!("{} {:?}", metric.labels, metric.value));
+        texts.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        text("spool_jobs"),
+        r#"{queue="mail"} Float(2.0), {queue="print"} Float(0.0)"#
+    );
+    assert_eq!(
+        text("spool_size_bytes"),
+        r#"{queue="mail"} Float(8.0), {queue="print"} Float(0.0)"#
+    );
+    for (job, expected) in [
+        ("wrong", "field folder: expected an absolute path"),
+        ("missing", "spool/missing: no such file or directory"),
+        (
+            "outside",
+            "/etc: reading /etc is not granted; in narthex.yml: plugins: { grants: { spool: { fi",
+        ),
+    ] {
+        let error = bench.collect(job).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{job}: {error}");
     }
     let began = Instant::now();
-    bench.until_value("python", 0.0).await;
+    bench.collect("waits").await.unwrap();
+    let took = began.elapsed();
+    let usage = bench.status("spool").unwrap().usage;
     println!(
-        "{:?}, {:?}",
-        began.elapsed(),
-        bench.status("python").unwrap().usage
+        "{} bytes, loaded in {:?} s, collects in {took:?} with {} bytes of memory",
+        component.len(),
+        bench.metric(
+            "narthex_plugin_load_duration_seconds",
+            &[("plugin", "spool")]
+        ),
+        usage.memory_peak_bytes
     );
 }
