@@ -9,17 +9,21 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$HERE/../../..
-TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+TARGET=$(realpath -m "${CARGO_TARGET_DIR:-$ROOT/target}")
 FILE=$(realpath -m "${1:-$TARGET/plugins/examples/python-exporter.wasm}")
 VENV=$TARGET/componentize-py
-TOOL=${COMPONENTIZE_PY:-$VENV/bin/componentize-py}
+TOOL=$(realpath -m "${COMPONENTIZE_PY:-$VENV/bin/componentize-py}")
 
 if [[ ! -x $TOOL ]]; then
     python3 -m venv "$VENV"
     "$VENV/bin/pip" install -q componentize-py==0.25.1
 fi
 mkdir -p "$(dirname "$FILE")"
-cd "$HERE"
-PYTHONDONTWRITEBYTECODE=1 "$TOOL" -d "$ROOT/plugin-sdk/wit" -w exporter componentize app -o "$FILE.new"
+# It leaves compiled Python beside what it reads.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "$HERE/app.py" "$work"
+cd "$work"
+"$TOOL" -d "$ROOT/plugin-sdk/wit" -w exporter componentize app -o "$FILE.new"
 mv "$FILE.new" "$FILE"
 echo "$FILE"
