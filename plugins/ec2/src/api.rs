@@ -69,14 +69,18 @@ impl Api for Ec2 {
 }
 
 /// What the API said, else why it was not asked.
-fn sdk_error<E, R>(error: &SdkError<E, R>) -> Error
+fn sdk_error<E>(error: &SdkError<E>) -> Error
 where
-    SdkError<E, R>: std::error::Error + ProvideErrorMetadata,
+    SdkError<E>: std::error::Error + ProvideErrorMetadata,
 {
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => Error::new(format!("{code}: {message}")),
-        (Some(code), None) => Error::new(code),
-        (None, _) => error_text(error),
+    match (error.code(), error.message(), error.raw_response()) {
+        (Some(code), Some(message), _) => Error::new(format!("{code}: {message}")),
+        (Some(code), None, _) => Error::new(code),
+        (None, _, Some(response)) => {
+            let status = response.status().as_u16();
+            error_text(error).context(format!("an answer of status {status}"))
+        }
+        (None, _, None) => error_text(error),
     }
 }
 

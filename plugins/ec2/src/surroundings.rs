@@ -48,6 +48,18 @@ pub(crate) const VARIABLES: [&str; 28] = [
     "HOME",
 ];
 
+/// Those of which it is told that they are not granted.
+const OFTEN_SET: [&str; 8] = [
+    ACCESS_KEY,
+    SECRET_KEY,
+    "AWS_REGION",
+    "AWS_PROFILE",
+    TOKEN_FILE,
+    "AWS_ROLE_ARN",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "HOME",
+];
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     variables: BTreeMap<&'static str, String>,
@@ -127,7 +139,8 @@ impl Surroundings {
                     self.variables.insert(name, value);
                 }
                 Ok(_) => {}
-                Err(CallError::NotGranted(_)) => refused.push(name),
+                Err(CallError::NotGranted(_)) if OFTEN_SET.contains(&name) => refused.push(name),
+                Err(CallError::NotGranted(_)) => {}
                 Err(error) => self.problems.push(format!("{name}: {error}")),
             }
         }

@@ -156,7 +156,7 @@ fn errors_keep_the_targets_and_are_told() {
         "could not describe instances: Unavailable: come back later"
     );
     assert!(
-        errors[1].starts_with("could not describe instances: "),
+        errors[1].starts_with("could not describe instances: an answer of status 200: "),
         "{errors:?}"
     );
     assert!(

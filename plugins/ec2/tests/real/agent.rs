@@ -14,7 +14,7 @@ use crate::http::{ask, free_port};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What tests set.
-pub(crate) const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 7] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -28,6 +28,7 @@ pub(crate) struct Agent {
     folder: TempDir,
     address: String,
     variables: BTreeMap<String, String>,
+    urls: Vec<String>,
     process: Option<Child>,
 }
 
@@ -41,6 +42,7 @@ impl Agent {
             folder: tempfile::tempdir().unwrap(),
             address: format!("127.0.0.1:{}", free_port()),
             variables: BTreeMap::new(),
+            urls: Vec::new(),
             process: None,
         }
     }
@@ -64,6 +66,12 @@ impl Agent {
         self
     }
 
+    /// The plugin may ask this server.
+    pub(crate) fn granted(mut self, url: &str) -> Self {
+        self.urls.push(format!("{url}/*"));
+        self
+    }
+
     /// None, with a line that says so, where there is no Narthex or no plugin.
     pub(crate) fn start(mut self) -> Option<Self> {
         let found = |name| {
@@ -75,6 +83,7 @@ impl Agent {
         let folder = self.folder.path();
         fs::create_dir(folder.join("plugins")).unwrap();
         fs::copy(plugin, folder.join("plugins/ec2.wasm")).unwrap();
+        fs::write(folder.join("narthex.yml"), self.grants()).unwrap();
         let log = File::create(folder.join("log")).unwrap();
         let mut command = Command::new(program);
         // Whatever the machine's own are.
@@ -102,6 +111,15 @@ impl Agent {
         Some(self)
     }
 
+    /// Requests of `urls`, files of its folder, and what tests set in its environment.
+    fn grants(&self) -> String {
+        format!(
+            "plugins: {{ grants: {{ ec2: {{ http: {:?}, files: [{:?}], env: {VARIABLES:?} }} }} }}\n",
+            self.urls,
+            self.folder()
+        )
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -122,13 +140,19 @@ impl Agent {
             .collect()
     }
 
-    /// What the plugin has taken, and how long ago it was loaded.
+    /// What the plugin has taken.
     pub(crate) fn figures(&self) -> String {
         let metrics = self.try_get("/metrics").unwrap_or_default();
-        let lines = metrics
+        let named = |line: &&str| {
+            let name = line.strip_prefix("narthex_plugin_").unwrap_or_default();
+            let names = ["load_duration_", "memory_peak_", "http_requests_total"];
+            names.iter().any(|known| name.starts_with(known))
+        };
+        metrics
             .lines()
-            .filter(|line| line.starts_with("narthex_plugin_"));
-        lines.collect::<Vec<&str>>().join("\n")
+            .filter(named)
+            .collect::<Vec<&str>>()
+            .join("\n")
     }
 
     /// Waits until `condition` holds; fails with the log and `what` if it never does.

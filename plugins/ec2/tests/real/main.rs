@@ -9,11 +9,13 @@
 
 mod agent;
 mod http;
+mod machine;
 mod moto;
 
 use std::collections::BTreeSet;
 
 use agent::Agent;
+use machine::Machine;
 use moto::Moto;
 
 /// A job that finds instances and, as nobody is there to be scraped, drops them.
@@ -28,22 +30,10 @@ fn job(moto: &Moto, name: &str, fields: &str) -> String {
 }
 
 fn agent(moto: &Moto, jobs: &[String]) -> Agent {
-    let agent = Agent::new();
-    let folder = agent.folder();
-    agent
-        .with(
-            "prometheus.yml",
-            &format!("scrape_configs:\n{}", jobs.concat()),
-        )
-        .with(
-            "narthex.yml",
-            &format!(
-                "plugins:\n  grants:\n    ec2:\n      http: [{}/*]\n      files: [{folder}]\n      \
-                 env: [{}]\n",
-                moto.url(),
-                agent::VARIABLES.join(", ")
-            ),
-        )
+    let config = format!("scrape_configs:\n{}", jobs.concat());
+    Agent::new()
+        .with("prometheus.yml", &config)
+        .granted(&moto.url())
         .variable("AWS_ENDPOINT_URL_STS", &moto.url())
 }
 
@@ -98,6 +88,17 @@ fn a_thousand_instances_come_and_go() {
             .any(|target| &target["__meta_ec2_instance_id"] == gone);
         targets.len() == 101 && !is_there
     });
+    agent.until("the two new among all", |agent| {
+        let targets = agent.targets("all").into_iter();
+        let others = targets.filter(|target| target["__meta_ec2_tag_the_group"] == "other");
+        others.count() == 2
+    });
+    // Nobody is there any more: that is told, and changes nothing.
+    let before = agent.targets("all").len();
+    drop(moto);
+    let told = "could not describe instances";
+    agent.until(told, |agent| agent.log().contains(told));
+    assert_eq!(agent.targets("all").len(), before);
     eprintln!("{}", agent.figures());
 }
 
@@ -124,7 +125,7 @@ fn credentials_of_each_source_are_accepted() {
         job(
             &moto,
             "role",
-            &format!("{region}; {keys}; role_arn: {role}; external_id: e"),
+            &format!("{region}; {keys}; role_arn: {role}; external_id: an-id"),
         ),
         job(&moto, "profile", &format!("{region}; profile: good")),
     ];
@@ -166,11 +167,15 @@ fn credentials_of_each_source_are_accepted() {
 fn the_machine_says_region_and_credentials() {
     let Some(moto) = Moto::start() else { return };
     moto.launch(&[("Name", "one")]);
+    let machine = Machine::start();
     let jobs = [job(&moto, "found", "port: 80")];
-    let agent = agent(&moto, &jobs).variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", &moto.url());
+    let agent = agent(&moto, &jobs)
+        .granted(&machine.url())
+        .variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", &machine.url());
     let Some(agent) = agent.start() else { return };
     agent.until("one", |agent| agent.targets("found").len() == 1);
-    assert_eq!(agent.targets("found")[0]["__meta_ec2_region"], "us-east-1");
+    let region = &agent.targets("found")[0]["__meta_ec2_region"];
+    assert_eq!(region, "us-east-1");
 }
 
 #[test]
