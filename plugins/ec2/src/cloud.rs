@@ -46,7 +46,7 @@ impl Aws {
                 "could not determine the region: neither the configuration, the environment nor \
                  the metadata of the machine has one",
             );
-            explained(error, surroundings, &self.http)
+            explained(&error, surroundings, &self.http)
         })
     }
 }

@@ -79,7 +79,7 @@ impl Source {
         if let Some(name) = profile.filter(|name| !surroundings.has_profile(name)) {
             let error = Error::new(format!("there is no profile {name}"));
             return Err(CredentialsError::invalid_configuration(
-                explained(error, &surroundings, &self.http).to_string(),
+                explained(&error, &surroundings, &self.http).to_string(),
             ));
         }
         let seen = surroundings.clone().for_credentials(profile);
@@ -90,7 +90,7 @@ impl Source {
         match chain.provide_credentials().await {
             Ok(credentials) => Ok(credentials),
             Err(error) => {
-                let error = explained(error_text(&error), &surroundings, &self.http);
+                let error = explained(&error_text(&error), &surroundings, &self.http);
                 Err(CredentialsError::provider_error(error.to_string()))
             }
         }
@@ -122,7 +122,7 @@ pub(crate) fn loader(
 }
 
 /// With what the plugin was not allowed, or able, to look at.
-pub(crate) fn explained(error: Error, surroundings: &Surroundings, http: &Http) -> Error {
+pub(crate) fn explained(error: &Error, surroundings: &Surroundings, http: &Http) -> Error {
     let mut text = error.to_string();
     let problems = surroundings.problems().iter().cloned();
     for problem in problems.chain(http.take_refusal()) {

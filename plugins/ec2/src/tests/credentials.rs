@@ -10,6 +10,9 @@ use super::servers::{
 
 const KEYS: &str = r#""access_key": "conf", "secret_key": "s""#;
 
+/// Sets up a source of credentials.
+type Prepare = fn(&Host);
+
 fn with_environment(host: &Host) {
     host.set_environment("AWS_ACCESS_KEY_ID", "env")
         .set_environment("AWS_SECRET_ACCESS_KEY", "s");
@@ -91,7 +94,7 @@ fn without_metadata(host: &Host) {
 
 #[test]
 fn each_source() {
-    let cases: [(&str, fn(&Host), &str, &str); 7] = [
+    let cases: [(&str, Prepare, &str, &str); 7] = [
         ("configuration", |_| (), KEYS, "conf"),
         ("environment", with_environment, "", "env"),
         (
@@ -116,7 +119,7 @@ fn each_source() {
 
 #[test]
 fn their_order() {
-    let all: [(fn(&Host), &str); 5] = [
+    let all: [(Prepare, &str); 5] = [
         (with_environment, "env"),
         (with_web_identity, "web-by-first t-web-by-first"),
         (with_files, "shared"),

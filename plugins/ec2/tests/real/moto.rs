@@ -86,8 +86,10 @@ impl Moto {
 
     /// The name of a role that may do everything.
     pub(crate) fn make_role(&self) -> String {
-        let role = "Action=CreateRole&RoleName=r&AssumeRolePolicyDocument=%7B%7D";
-        let made = self.act("iam", role);
+        let made = self.act(
+            "iam",
+            &format!("Action=CreateRole&RoleName=r&AssumeRole{ALL}"),
+        );
         self.act(
             "iam",
             &format!("Action=PutRolePolicy&RoleName=r&PolicyName=p&{ALL}"),
