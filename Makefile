@@ -82,6 +82,7 @@ test: plugins
 
 lint:
 	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path plugins/ec2/Cargo.toml
 	cargo clippy --workspace --all-targets -- -D warnings
 
 fuzz:

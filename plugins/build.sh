@@ -94,8 +94,8 @@ wasm_linker() {
 }
 
 build_with_rustup() {
-    CARGO_TARGET_DIR="$cache" cargo build --profile plugin --target "$TARGET" "${what[@]}"
-    echo "$cache/$TARGET/plugin"
+    CARGO_TARGET_DIR="$cache" cargo build --profile plugin --target "$TARGET" "${what[@]}" &&
+        echo "$cache/$TARGET/plugin"
 }
 
 # The library is built in a folder of its own: cargo would else build everything anew whenever the
@@ -108,8 +108,8 @@ build_with_debian() {
         CARGO_TARGET_DIR="$directory" \
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker" \
         cargo build --profile plugin --target "$TARGET" \
-        -Zbuild-std=std,panic_abort "${what[@]}"
-    echo "$directory/$TARGET/plugin"
+        -Zbuild-std=std,panic_abort "${what[@]}" &&
+        echo "$directory/$TARGET/plugin"
 }
 
 # Says in one line how the plugins are built.

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Tests the plugin: by itself, and in a real Narthex against moto (PyPI), which plays Amazon. Where
-# moto is not to be had, that part is skipped, in one line.
+# Tests the plugin: by itself, and in a real Narthex against moto (PyPI), which plays Amazon; then its
+# lints. Where moto is not to be had, it is tested by itself alone, and a line says so.
+#
+#   EC2_TEST_NARTHEX   the Narthex to test with, rather than building one
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
@@ -28,5 +30,7 @@ else
     say "skipped: no moto here, so nothing is tested over real connections"
 fi
 # For the hint see plugins/build.sh.
-CARGO_TARGET_DIR=$TARGET/ec2 RUSTC_BOOTSTRAP=1 \
-    cargo test --manifest-path plugins/ec2/Cargo.toml -Zprofile-hint-mostly-unused "$@"
+export CARGO_TARGET_DIR=$TARGET/ec2 RUSTC_BOOTSTRAP=1
+what=(--manifest-path plugins/ec2/Cargo.toml -Zprofile-hint-mostly-unused)
+cargo test "${what[@]}"
+cargo clippy "${what[@]}" --all-targets -- -D warnings
