@@ -246,6 +246,10 @@ impl Charge {
         })
     }
 
+    pub(super) fn samples(&self) -> u64 {
+        self.samples
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.samples.saturating_mul(SAMPLE_BYTES)
     }

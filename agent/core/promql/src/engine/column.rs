@@ -45,6 +45,10 @@ impl Bitmap {
         }
     }
 
+    fn clear_all(&mut self) {
+        self.words.fill(0);
+    }
+
     pub(super) fn count(&self) -> usize {
         self.words
             .iter()
@@ -137,6 +141,16 @@ impl Column {
             histograms: Vec::new(),
             charge,
         }
+    }
+
+    /// As it was made; None if it is charged for more than that.
+    pub(super) fn emptied(mut self) -> Option<Self> {
+        if self.charge.samples() != self.values.len() as u64 {
+            return None;
+        }
+        self.floats.clear_all();
+        self.histograms.clear();
+        Some(self)
     }
 
     pub(super) fn steps(&self) -> usize {

@@ -148,6 +148,10 @@ impl VectorOperator for Merged<'_> {
         let column = self.merging.get_mut(output).and_then(Option::take);
         column.ok_or_else(exhausted)
     }
+
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
+    }
 }
 
 fn merge_into(known: &mut Column, more: Column, collision: Collision) -> Result<(), QueryError> {

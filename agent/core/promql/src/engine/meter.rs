@@ -221,4 +221,8 @@ impl VectorOperator for Metered<'_> {
         self.meter.enter(before);
         skipped
     }
+
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
+    }
 }

@@ -26,6 +26,10 @@ pub(super) trait VectorOperator {
     fn skip(&mut self) -> Result<(), QueryError> {
         self.next().map(drop)
     }
+
+    /// Takes back a column that `next` gave, or one made of it, whose values nobody needs any more:
+    /// a later one may be given in its place, which takes less than a new one.
+    fn reuse(&mut self, _column: Column) {}
 }
 
 pub(super) type Vector<'q> = Box<dyn VectorOperator + 'q>;
@@ -172,6 +176,10 @@ impl VectorOperator for Relabeled<'_> {
     fn skip(&mut self) -> Result<(), QueryError> {
         self.input.skip()
     }
+
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
+    }
 }
 
 /// Each series' floats changed by a function of the step and the value; histograms are dropped.
@@ -205,6 +213,10 @@ impl<F: FnMut(usize, f64) -> Option<f64>> VectorOperator for Mapped<'_, F> {
     fn skip(&mut self) -> Result<(), QueryError> {
         self.input.skip()
     }
+
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
+    }
 }
 
 /// Each series' column changed as a whole.
@@ -236,6 +248,10 @@ impl<F: FnMut(&mut Column) -> Result<(), QueryError>> VectorOperator for Changed
 
     fn skip(&mut self) -> Result<(), QueryError> {
         self.input.skip()
+    }
+
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
     }
 }
 

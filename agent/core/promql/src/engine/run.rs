@@ -137,6 +137,7 @@ fn vector_samples(
                 value,
             });
         }
+        vector.reuse(column);
     }
     Ok(samples)
 }
@@ -162,6 +163,7 @@ fn matrix(
         if let Some(info) = vector.series().get(index) {
             add_series(&mut series, &mut held, &info.labels, points, histograms)?;
         }
+        vector.reuse(column);
     }
     Ok(sorted(series))
 }

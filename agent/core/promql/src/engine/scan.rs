@@ -71,6 +71,7 @@ pub(super) fn scan<'q, R: Read + 'q>(
         reader,
         states: Mutex::default(),
         ahead: VecDeque::new(),
+        spent: Mutex::default(),
         batch: FIRST_BATCH,
         largest: usize::try_from(largest).map_or(LARGEST_BATCH, |n| n.clamp(1, LARGEST_BATCH)),
     }))
@@ -86,6 +87,8 @@ struct Scan<'q, R: Read> {
     /// Those that no thread uses.
     states: Mutex<Vec<R::State>>,
     ahead: VecDeque<Result<Column, QueryError>>,
+    /// Columns that came back, empty.
+    spent: Mutex<Vec<Column>>,
     /// How many are read ahead the next time.
     batch: usize,
     largest: usize,
@@ -117,6 +120,16 @@ impl<R: Read> VectorOperator for Scan<'_, R> {
             self.stored.next().ok_or_else(exhausted)?;
         }
         Ok(())
+    }
+
+    fn reuse(&mut self, column: Column) {
+        // Those that are still to come need no more.
+        let needed = self.stored.len().min(self.largest);
+        let spent = self.spent.get_mut();
+        let spent = spent.unwrap_or_else(PoisonError::into_inner);
+        if spent.len() < needed && column.steps() == self.steps.count {
+            spent.extend(column.emptied());
+        }
     }
 }
 
@@ -156,10 +169,10 @@ impl<R: Read> Scan<'_, R> {
         let free = || self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let known = free().pop();
         let state = known.map_or_else(|| self.reader.state(), Ok);
+        let mut spent = self.take_spent(series.len());
         // Taken at once, so that threads seldom write to the same place.
-        let charge = self
-            .query
-            .charge(series.len().saturating_mul(self.steps.count));
+        let new = series.len().saturating_sub(spent.len());
+        let charge = self.query.charge(new.saturating_mul(self.steps.count));
         let (mut state, mut charge) = match state.and_then(|state| Ok((state, charge?))) {
             Ok(ready) => ready,
             Err(error) => {
@@ -172,7 +185,8 @@ impl<R: Read> Scan<'_, R> {
         let (steps, mut samples_read) = (self.steps.count, 0);
         let mut read = |series: &dyn Series| {
             self.query.check_canceled()?;
-            let column = Column::new(steps, charge.split(steps));
+            let new = || Column::new(steps, charge.split(steps));
+            let column = spent.pop().unwrap_or_else(new);
             self.reader
                 .read(&mut state, series, column, &mut samples_read)
         };
@@ -183,5 +197,12 @@ impl<R: Read> Scan<'_, R> {
         self.query.budget.count_read(samples_read);
         free().push(state);
         columns
+    }
+
+    /// Columns that came back, so many or fewer.
+    fn take_spent(&self, most: usize) -> Vec<Column> {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = spent.len().saturating_sub(most);
+        spent.split_off(kept)
     }
 }

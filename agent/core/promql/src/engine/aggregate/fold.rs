@@ -123,6 +123,7 @@ impl Folded<'_> {
         let group = self.fan_in.output_of.get(index).copied();
         self.next_input += 1;
         if column.is_empty() {
+            self.input.reuse(column);
             return Ok(());
         }
         if column.has_histograms()
@@ -147,7 +148,10 @@ impl Folded<'_> {
             Some(state) => state,
             None => slot.insert(State::new(&self.fold, self.query, &self.steps)?),
         };
-        state.add(column, &notes)
+        if let Some(column) = state.add(column, &notes)? {
+            self.input.reuse(column);
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +181,8 @@ impl State {
         })
     }
 
-    fn add(&mut self, column: Column, notes: &Notes<'_>) -> Result<(), QueryError> {
+    /// Gives the column back if it is not needed any more.
+    fn add(&mut self, column: Column, notes: &Notes<'_>) -> Result<Option<Column>, QueryError> {
         match self {
             State::Sum(sums, histograms) => {
                 if histograms.concerns(&column) {
@@ -224,9 +229,12 @@ impl State {
                 },
             ),
             State::Variance(spreads) => spreads.add(&column, Spread::from_first, Spread::add),
-            State::Columns(columns) => columns.push(column),
+            State::Columns(columns) => {
+                columns.push(column);
+                return Ok(None);
+            }
         }
-        Ok(())
+        Ok(Some(column))
     }
 
     fn finish(self, fold: &Fold, column: Column, notes: &Notes<'_>) -> Result<Column, QueryError> {

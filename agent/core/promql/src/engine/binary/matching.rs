@@ -479,8 +479,9 @@ impl Join<'_> {
         if self.operation.matching.fill_left.is_none()
             && last == Some(index)
             && let Some(side) = self.one.get_mut(signature)
+            && let Some(column) = std::mem::take(side).column
         {
-            *side = OneSide::default();
+            self.one_side.input.reuse(column);
         }
     }
 
@@ -563,6 +564,7 @@ impl Join<'_> {
             let applied = self.apply(Value::Histogram(histogram), other);
             self.meet(*step, signature, output, applied)?;
         }
+        self.many.reuse(many);
         self.forget_one_side(signature, index);
         Ok(())
     }

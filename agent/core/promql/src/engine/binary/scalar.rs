@@ -100,6 +100,10 @@ impl VectorOperator for WithScalar<'_> {
         Ok(column)
     }
 
+    fn reuse(&mut self, column: Column) {
+        self.input.reuse(column);
+    }
+
     // What is found in a series is told though nobody wants its values, so none is passed over.
 }
 

@@ -140,6 +140,10 @@ impl VectorOperator for Filter<'_> {
         self.forget(signature);
         self.left.skip()
     }
+
+    fn reuse(&mut self, column: Column) {
+        self.left.reuse(column);
+    }
 }
 
 fn note_presence(present: &mut [Option<Bitmap>], signature: usize, column: &Column, steps: &Steps) {

@@ -7,30 +7,51 @@
 use super::slide::LANES;
 use crate::engine::kahan::KahanSum;
 
-#[derive(Default)]
+/// A number of each lane.
+pub(super) type Lanes = [f64; LANES];
+
+/// One operation in all lanes, which compiles to as few instructions as the processor has for it.
+#[inline]
+pub(super) fn each(a: Lanes, b: Lanes, operation: impl Fn(f64, f64) -> f64) -> Lanes {
+    let mut results = [0.0; LANES];
+    for lane in 0..LANES {
+        results[lane] = operation(a[lane], b[lane]);
+    }
+    results
+}
+
 pub(super) struct SumLanes {
-    sums: [f64; LANES],
-    compensations: [f64; LANES],
+    sums: Lanes,
+    compensations: Lanes,
 }
 
 impl SumLanes {
-    pub(super) fn of(windows: [&[f64]; LANES]) -> Self {
-        let mut lanes = SumLanes::default();
-        let common = windows.iter().map(|values| values.len()).min().unwrap_or(0);
-        let (heads, tails) = split(windows, common);
-        for at in 0..common {
-            lanes.add(heads.map(|head| head[at]));
+    pub(super) const fn new() -> Self {
+        SumLanes {
+            sums: [0.0; LANES],
+            compensations: [0.0; LANES],
         }
+    }
+
+    pub(super) fn of(windows: [&[f64]; LANES]) -> Self {
+        let (heads, tails) = split(windows);
+        let mut lanes = SumLanes::of_heads(heads);
         for (lane, tail) in tails.iter().enumerate() {
-            let mut sum = KahanSum {
-                sum: lanes.sums[lane],
-                compensation: lanes.compensations[lane],
-            };
             for value in *tail {
-                sum.add(*value);
+                lanes.add_to(lane, *value);
             }
-            lanes.sums[lane] = sum.sum;
-            lanes.compensations[lane] = sum.compensation;
+        }
+        lanes
+    }
+
+    /// Of windows of one length. Apart, as the compiler makes less of the loop among other code.
+    #[inline(never)]
+    fn of_heads(heads: [&[f64]; LANES]) -> Self {
+        let mut lanes = SumLanes::new();
+        let length = heads[0].len();
+        let heads = heads.map(|head| &head[..length]);
+        for at in 0..length {
+            lanes.add(heads.map(|head| head[at]));
         }
         lanes
     }
@@ -38,15 +59,27 @@ impl SumLanes {
     /// What an addition loses is computed as Knuth's TwoSum does: exactly, as `KahanSum` does it
     /// while nothing overflows, and without asking which of the two is the larger.
     #[inline]
-    pub(super) fn add(&mut self, values: [f64; LANES]) {
-        for (lane, value) in values.into_iter().enumerate() {
-            let sum = self.sums[lane];
-            let total = sum + value;
-            let of_value = total - sum;
-            let of_sum = total - of_value;
-            self.compensations[lane] += (sum - of_sum) + (value - of_value);
-            self.sums[lane] = total;
-        }
+    pub(super) fn add(&mut self, values: Lanes) {
+        let plus = |a, b| a + b;
+        let minus = |a, b| a - b;
+        let totals = each(self.sums, values, plus);
+        let of_values = each(totals, self.sums, minus);
+        let of_sums = each(totals, of_values, minus);
+        let lost_of_sums = each(self.sums, of_sums, minus);
+        let lost_of_values = each(values, of_values, minus);
+        let lost = each(lost_of_sums, lost_of_values, plus);
+        self.compensations = each(self.compensations, lost, plus);
+        self.sums = totals;
+    }
+
+    /// As [`SumLanes::add`], for one lane.
+    pub(super) fn add_to(&mut self, lane: usize, value: f64) {
+        let mut sum = KahanSum {
+            sum: self.sums[lane],
+            compensation: self.compensations[lane],
+        };
+        sum.add(value);
+        (self.sums[lane], self.compensations[lane]) = (sum.sum, sum.compensation);
     }
 
     /// None where something was infinite or no number: then the window has to be added up alone.
@@ -57,8 +90,10 @@ impl SumLanes {
     }
 }
 
-/// What all have, and what some have more.
-pub(super) fn split(windows: [&[f64]; LANES], common: usize) -> ([&[f64]; LANES], [&[f64]; LANES]) {
+/// What all windows have, cut to one length, and what some have more.
+#[inline]
+pub(super) fn split<T>(windows: [&[T]; LANES]) -> ([&[T]; LANES], [&[T]; LANES]) {
+    let common = windows.iter().map(|values| values.len()).min().unwrap_or(0);
     (
         windows.map(|values| &values[..common]),
         windows.map(|values| &values[common..]),

@@ -224,9 +224,8 @@ impl Spread {
     /// Of windows side by side.
     fn of(windows: [&[f64]; LANES]) -> [Spread; LANES] {
         let mut spreads = [Spread::default(); LANES];
-        let common = windows.iter().map(|values| values.len()).min().unwrap_or(0);
-        let (heads, tails) = split(windows, common);
-        for at in 0..common {
+        let (heads, tails) = split(windows);
+        for at in 0..heads[0].len() {
             for (spread, head) in spreads.iter_mut().zip(heads) {
                 spread.add(head[at]);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lanes::{SumLanes, split};
+use super::lanes::{SumLanes, each, split};
 use super::rate::{count, seconds};
 use super::slide::{LANES, Windows};
 use super::{Window, WindowFunction};
@@ -11,71 +11,79 @@ use crate::engine::error::QueryError;
 use crate::engine::kahan::KahanSum;
 use crate::engine::scalar::Scalar;
 
-pub(super) struct Regression {
-    wanted: Wanted,
-    times: Times,
-}
-
-/// What is wanted of the line.
-enum Wanted {
+/// By what is wanted of the line.
+pub(super) enum Regression {
     Slope,
     /// The value so many seconds after the time of the step.
     Ahead(Arc<Scalar>),
 }
 
 impl Regression {
-    pub(super) fn deriv() -> Self {
-        Regression {
-            wanted: Wanted::Slope,
-            times: Times::default(),
-        }
-    }
-
-    pub(super) fn predict_linear(ahead_seconds: Arc<Scalar>) -> Self {
-        Regression {
-            wanted: Wanted::Ahead(ahead_seconds),
-            times: Times::default(),
-        }
-    }
-
     fn value(&self, window: &Window<'_>, line: &Line) -> f64 {
-        match &self.wanted {
-            Wanted::Slope => line.slope,
-            Wanted::Ahead(seconds) => line.slope * seconds.at(window.step) + line.intercept,
+        match self {
+            Regression::Slope => line.slope,
+            Regression::Ahead(seconds) => line.slope * seconds.at(window.step) + line.intercept,
         }
     }
 
     /// The time from which the window's times are seen.
     fn origin_ms(&self, window: &Window<'_>) -> i64 {
-        match &self.wanted {
+        match self {
             // A time near the samples keeps the numbers small and exact.
-            Wanted::Slope => window.times_ms.first().copied().unwrap_or_default(),
-            Wanted::Ahead(_) => window.time_ms,
+            Regression::Slope => window.times_ms.first().copied().unwrap_or_default(),
+            Regression::Ahead(_) => window.time_ms,
         }
     }
 
-    /// Lines through windows side by side, if their times lie alike.
-    fn lines(&mut self, windows: &[Window<'_>; LANES]) -> Option<[Line; LANES]> {
-        let [first, others @ ..] = windows;
-        if first.values.len() < 2 {
-            return None;
+    fn line(&self, window: &Window<'_>) -> Line {
+        let origin_ms = self.origin_ms(window);
+        let [mut x, mut xx, mut y, mut xy] = [KahanSum::default(); 4];
+        for (time_ms, value) in window.times_ms.iter().zip(window.values) {
+            let time = seconds(time_ms.saturating_sub(origin_ms));
+            x.add(time);
+            xx.add(time * time);
+            y.add(*value);
+            xy.add(time * value);
         }
-        self.times.look_at(first.times_ms, self.origin_ms(first));
-        let lie_alike =
-            |other: &Window<'_>| self.times.lie_as(other.times_ms, self.origin_ms(other));
-        if !others.iter().all(lie_alike) {
-            return None;
+        Line::of([x, xx, y, xy], window.values.len())
+    }
+
+    /// What [`Regression::line`] gives for each of windows side by side.
+    fn lines(&self, windows: &[Window<'_>; LANES]) -> [Line; LANES] {
+        let origins_ms = windows.each_ref().map(|window| self.origin_ms(window));
+        let lengths = windows.each_ref().map(|window| window.values.len());
+        let (values, more_values) = split(windows.each_ref().map(|window| window.values));
+        let (times_ms, more_times_ms) = split(windows.each_ref().map(|window| window.times_ms));
+        let mut seconds_of = vec![[0.0; LANES]; values[0].len()];
+        let [mut sum_x, mut sum_xx, mut sum_y, mut sum_xy] = [const { SumLanes::new() }; 4];
+        // Two sums at a time: so many stay in the processor's registers.
+        for (at, x) in seconds_of.iter_mut().enumerate() {
+            for lane in 0..LANES {
+                x[lane] = seconds(times_ms[lane][at].saturating_sub(origins_ms[lane]));
+            }
+            sum_x.add(*x);
+            sum_xx.add(each(*x, *x, |a, b| a * b));
         }
-        let (sums_y, sums_xy) = self
-            .times
-            .sums(windows.each_ref().map(|window| window.values));
-        Some(std::array::from_fn(|lane| {
-            let values = windows[lane].values;
-            constant(values).unwrap_or_else(|| match (sums_y.sum(lane), sums_xy.sum(lane)) {
-                (Some(sum_y), Some(sum_xy)) => self.times.through(values.len(), sum_y, sum_xy),
-                _ => self.times.line(values),
-            })
-        }))
+        for (at, x) in seconds_of.iter().enumerate() {
+            let y = values.map(|values| values[at]);
+            sum_y.add(y);
+            sum_xy.add(each(*x, y, |a, b| a * b));
+        }
+        let mut sums = [sum_x, sum_xx, sum_y, sum_xy];
+        std::array::from_fn(|lane| {
+            let rest = more_times_ms[lane].iter().zip(more_values[lane]);
+            for (time_ms, y) in rest {
+                let x = seconds(time_ms.saturating_sub(origins_ms[lane]));
+                for (sum, addend) in sums.iter_mut().zip([x, x * x, *y, x * y]) {
+                    sum.add_to(lane, addend);
+                }
+            }
+            let sums = sums.each_ref().map(|sums| sums.sum(lane));
+            match sums {
+                [Some(x), Some(xx), Some(y), Some(xy)] => Line::of([x, xx, y, xy], lengths[lane]),
+                _ => self.line(&windows[lane]),
+            }
+        })
     }
 }
 
@@ -84,10 +92,7 @@ impl WindowFunction for Regression {
         if window.values.len() < 2 {
             return Ok(None);
         }
-        let line = constant(window.values).unwrap_or_else(|| {
-            self.times.look_at(window.times_ms, self.origin_ms(window));
-            self.times.line(window.values)
-        });
+        let line = Line::level(window.values).unwrap_or_else(|| self.line(window));
         Ok(Some(self.value(window, &line)))
     }
 
@@ -99,14 +104,10 @@ impl WindowFunction for Regression {
         let (lanes, rest) = windows.in_lanes();
         for windows in lanes {
             let lines = self.lines(&windows);
-            for (lane, window) in windows.iter().enumerate() {
-                let line = lines.as_ref().map(|lines| &lines[lane]);
-                let value = match line {
-                    Some(line) => Some(self.value(window, line)),
-                    None => self.evaluate(window)?,
-                };
-                if let Some(value) = value {
-                    column.set(window.step, value);
+            for (window, line) in windows.iter().zip(lines) {
+                if window.values.len() > 1 {
+                    let line = Line::level(window.values).unwrap_or(line);
+                    column.set(window.step, self.value(window, &line));
                 }
             }
         }
@@ -126,33 +127,13 @@ struct Line {
     intercept: f64,
 }
 
-/// How the times of a window lie and what depends on nothing else. Most often they lie the same in
-/// the next window, and in those of other series.
-#[derive(Default)]
-struct Times {
-    /// Seen from the origin.
-    offsets_ms: Vec<i64>,
-    seconds: Vec<f64>,
-    sum: f64,
-    sum_of_squares: f64,
-}
-
-impl Times {
-    /// Through values that lie at these times.
-    fn line(&self, values: &[f64]) -> Line {
-        let [mut sum_y, mut sum_xy] = [KahanSum::default(); 2];
-        for (x, y) in self.seconds.iter().zip(values) {
-            sum_y.add(*y);
-            sum_xy.add(x * y);
-        }
-        self.through(values.len(), sum_y, sum_xy)
-    }
-
-    fn through(&self, samples: usize, sum_y: KahanSum, sum_xy: KahanSum) -> Line {
+impl Line {
+    /// Of the compensated sums over times x and values y: x, x², y, xy.
+    fn of(sums: [KahanSum; 4], samples: usize) -> Self {
         let n = count(samples);
-        let (x, y) = (self.sum, sum_y.total());
-        let covariance = sum_xy.total() - x * y / n;
-        let variance = self.sum_of_squares - x * x / n;
+        let [x, xx, y, xy] = sums.map(|sum| sum.total());
+        let covariance = xy - x * y / n;
+        let variance = xx - x * x / n;
         let slope = covariance / variance;
         Line {
             slope,
@@ -160,58 +141,21 @@ impl Times {
         }
     }
 
-    /// Of the values, and of times with values, of windows that all lie at these times.
-    fn sums(&self, windows: [&[f64]; LANES]) -> (SumLanes, SumLanes) {
-        let (mut sums_y, mut sums_xy) = (SumLanes::default(), SumLanes::default());
-        let (windows, _) = split(windows, self.seconds.len());
-        for (at, x) in self.seconds.iter().enumerate() {
-            let ys = windows.map(|values| values[at]);
-            sums_y.add(ys);
-            sums_xy.add(ys.map(|y| x * y));
+    /// Through values that are all the same.
+    fn level(values: &[f64]) -> Option<Self> {
+        let (first, rest) = values.split_first()?;
+        if rest.iter().any(|value| value != first) {
+            return None;
         }
-        (sums_y, sums_xy)
+        Some(match first.is_infinite() {
+            true => Line {
+                slope: f64::NAN,
+                intercept: f64::NAN,
+            },
+            false => Line {
+                slope: 0.0,
+                intercept: *first,
+            },
+        })
     }
-
-    fn lie_as(&self, times_ms: &[i64], origin_ms: i64) -> bool {
-        let pairs = || times_ms.iter().zip(&self.offsets_ms);
-        let moved = |(time_ms, known): (&i64, &i64)| time_ms.wrapping_sub(origin_ms) != *known;
-        // Counted to the end, which takes less than looking for the first.
-        times_ms.len() == self.offsets_ms.len() && pairs().filter(|pair| moved(*pair)).count() == 0
-    }
-
-    fn look_at(&mut self, times_ms: &[i64], origin_ms: i64) {
-        if self.lie_as(times_ms, origin_ms) {
-            return;
-        }
-        let offset_ms = |time_ms: &i64| time_ms.saturating_sub(origin_ms);
-        self.offsets_ms.clear();
-        self.offsets_ms.extend(times_ms.iter().map(offset_ms));
-        self.seconds.clear();
-        self.seconds
-            .extend(self.offsets_ms.iter().copied().map(seconds));
-        let [mut sum, mut sum_of_squares] = [KahanSum::default(); 2];
-        for x in &self.seconds {
-            sum.add(*x);
-            sum_of_squares.add(x * x);
-        }
-        (self.sum, self.sum_of_squares) = (sum.total(), sum_of_squares.total());
-    }
-}
-
-/// The line through values that are all the same.
-fn constant(values: &[f64]) -> Option<Line> {
-    let (first, rest) = values.split_first()?;
-    if rest.iter().any(|value| value != first) {
-        return None;
-    }
-    Some(match first.is_infinite() {
-        true => Line {
-            slope: f64::NAN,
-            intercept: f64::NAN,
-        },
-        false => Line {
-            slope: 0.0,
-            intercept: *first,
-        },
-    })
 }

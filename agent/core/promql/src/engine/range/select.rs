@@ -169,6 +169,7 @@ impl RangeSource for SubqueryRanges<'_> {
         for (step, histogram) in column.histograms() {
             samples.push_histogram(self.steps.time_ms(*step), without_reset_hint(histogram));
         }
+        self.input.reuse(column);
         samples.account()
     }
 

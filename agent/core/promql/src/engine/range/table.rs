@@ -69,7 +69,7 @@ pub(in crate::engine) fn window_function<'q>(
         "idelta" => Box::new(OfLastTwo { per_second: false }),
         "changes" => counted(Events::changes()),
         "resets" => counted(Events::resets()),
-        "predict_linear" => Box::new(Regression::predict_linear(scalars.next()?.0)),
+        "predict_linear" => Box::new(Regression::Ahead(scalars.next()?.0)),
         "double_exponential_smoothing" => Box::new(Smoothing {
             smoothing: scalars.next()?.0,
             trend: scalars.next()?.0,
@@ -99,7 +99,7 @@ fn simple<'q>(name: &str) -> Option<Boxed<'q>> {
         "min_over_time" => Box::new(ExtremeValue::new(Extreme::Min)),
         "ts_of_max_over_time" => Box::new(ExtremeTime::new(Extreme::Max)),
         "ts_of_min_over_time" => Box::new(ExtremeTime::new(Extreme::Min)),
-        "deriv" => Box::new(Regression::deriv()),
+        "deriv" => Box::new(Regression::Slope),
         "present_over_time" | "absent_over_time" => both(|_| Some(1.0), histograms::present),
         "last_over_time" => both(|w| w.values.last().copied(), histograms::last),
         "first_over_time" => both(|w| w.values.first().copied(), histograms::first),
