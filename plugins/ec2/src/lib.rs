@@ -29,9 +29,13 @@ impl Discovery for Ec2Discovery {
 
     fn manifest() -> Manifest {
         let manifest = Manifest::new("finds EC2 instances")
-            // The API of EC2, which a configuration may have elsewhere, that of STS, and the
-            // metadata of the machine or the container.
-            .requests("*://*")
+            .requests("https://ec2.*.amazonaws.com/*")
+            .may_request("https://sts.*.amazonaws.com/*")
+            // What machines and containers know of themselves.
+            .may_request("http://169.254.169.254/*")
+            .may_request("http://169.254.170.2/*")
+            // Whatever a configuration has elsewhere.
+            .may_request("*://*")
             // What AWS's tools share, tokens, and certificates and passwords of `http_config`.
             .may_read("/");
         let names = surroundings::VARIABLES.iter();

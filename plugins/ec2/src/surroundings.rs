@@ -60,6 +60,14 @@ const OFTEN_SET: [&str; 8] = [
     "HOME",
 ];
 
+/// Settings of profiles whose credentials are another program's business, or need a browser.
+const UNSUPPORTED: [&str; 4] = [
+    "credential_process",
+    "sso_session",
+    "sso_start_url",
+    "login_session",
+];
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     variables: BTreeMap<&'static str, String>,
@@ -83,6 +91,7 @@ impl Surroundings {
         for path in surroundings.token_paths() {
             surroundings.read_file(path);
         }
+        surroundings.note_unsupported();
         surroundings
     }
 
@@ -176,6 +185,19 @@ impl Surroundings {
             (name.trim() == "web_identity_token_file").then(|| path.trim().to_owned())
         });
         named.chain(in_profiles).collect()
+    }
+
+    fn note_unsupported(&mut self) {
+        let names = self
+            .profile_lines()
+            .filter_map(|line| line.split('=').next());
+        let names: Vec<&str> = names.map(str::trim).collect();
+        let unsupported = UNSUPPORTED.iter().find(|name| names.contains(name));
+        if let Some(name) = unsupported {
+            let why = "as a plugin runs no programs and no browsers";
+            self.problems
+                .push(format!("profiles with {name} are not understood, {why}"));
+        }
     }
 
     fn profile_lines(&self) -> impl Iterator<Item = &str> {

@@ -46,7 +46,8 @@ fn requests_are_made_as_http_config_says() {
 #[test]
 fn wants() {
     let manifest = Ec2Discovery::manifest();
-    assert_eq!(manifest.wants.http, ["*://*"]);
+    assert_eq!(manifest.wants.http, ["https://ec2.*.amazonaws.com/*"]);
+    assert!(manifest.optional.http.contains(&"*://*".to_owned()));
     assert!(manifest.wants.files.is_empty() && manifest.wants.environment.is_empty());
     let names = manifest.optional.environment;
     assert!(names.contains(&"AWS_WEB_IDENTITY_TOKEN_FILE".to_owned()));

@@ -206,6 +206,45 @@ fn roles_of_profiles() {
 }
 
 #[test]
+fn containers_that_want_a_token() {
+    let host = host();
+    let url = "http://169.254.170.23/v1/credentials";
+    let document = format!(
+        r#"{{"AccessKeyId": "pod", "SecretAccessKey": "s", "Token": "t", "Expiration": "{}"}}"#,
+        time(NOW_S + 3600)
+    );
+    host.set_environment("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        .set_environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/var/pod-token")
+        .write("/var/pod-token", "a-token")
+        .answer("GET", url, Reply::json(document));
+    run("");
+    assert_eq!(askers(&host), ["pod t"], "{:?}", errors(&host));
+    let asked = host.asked().into_iter().find(|asked| asked.url == url);
+    let token = asked.unwrap().header("authorization").map(str::to_owned);
+    assert_eq!(token.as_deref(), Some("a-token"));
+}
+
+#[test]
+fn a_profile_that_needs_a_program_is_told() {
+    for (text, expected) in [
+        ("credential_process = /bin/x", "credential_process"),
+        (
+            "sso_session = s\nsso_account_id = 1\nsso_role_name = r",
+            "sso_session",
+        ),
+    ] {
+        let host = host();
+        without_metadata(&host);
+        host.set_environment("HOME", "/home/n")
+            .write("/home/n/.aws/config", format!("[profile p]\n{text}\n"));
+        run(r#""profile": "p""#);
+        let text = errors(&host).join("\n");
+        let expected = format!("profiles with {expected} are not understood");
+        assert!(text.contains(&expected), "{text}");
+    }
+}
+
+#[test]
 fn another_sts() {
     let host = host();
     with_web_identity(&host);
