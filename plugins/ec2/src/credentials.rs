@@ -76,7 +76,8 @@ impl Source {
             ));
         }
         let profile = self.settings.profile.as_deref();
-        if let Some(name) = profile.filter(|name| !surroundings.has_profile(name)) {
+        let named = profile.or(surroundings.profile());
+        if let Some(name) = named.filter(|name| !surroundings.has_profile(name)) {
             let error = Error::new(format!("there is no profile {name}"));
             return Err(CredentialsError::invalid_configuration(
                 explained(&error, &surroundings, &self.http).to_string(),

@@ -13,6 +13,7 @@ const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+const PROFILE: &str = "AWS_PROFILE";
 const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 const CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
@@ -24,7 +25,7 @@ pub(crate) const VARIABLES: [&str; 28] = [
     "AWS_ACCOUNT_ID",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
+    PROFILE,
     CONFIG_FILE,
     CREDENTIALS_FILE,
     TOKEN_FILE,
@@ -53,7 +54,7 @@ const OFTEN_SET: [&str; 8] = [
     ACCESS_KEY,
     SECRET_KEY,
     "AWS_REGION",
-    "AWS_PROFILE",
+    PROFILE,
     TOKEN_FILE,
     "AWS_ROLE_ARN",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -116,7 +117,7 @@ impl Surroundings {
             for name in [ACCESS_KEY, SECRET_KEY, TOKEN_FILE] {
                 self.variables.remove(name);
             }
-        } else if self.has(TOKEN_FILE) && !(self.has(ACCESS_KEY) && self.has(SECRET_KEY)) {
+        } else if self.has(TOKEN_FILE) && !self.has_keys() {
             for path in &self.profile_paths {
                 self.files.remove(path);
             }
@@ -125,6 +126,12 @@ impl Surroundings {
             }
         }
         self
+    }
+
+    /// The profile that the environment names, where credentials are to come from there.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        let name = self.variables.get(PROFILE).map(String::as_str);
+        name.filter(|_| !self.has_keys() && !self.has(TOKEN_FILE))
     }
 
     /// Whether there is a profile of this name.
@@ -138,6 +145,10 @@ impl Surroundings {
 
     fn has(&self, name: &str) -> bool {
         self.variables.contains_key(name)
+    }
+
+    fn has_keys(&self) -> bool {
+        self.has(ACCESS_KEY) && self.has(SECRET_KEY)
     }
 
     fn read_variables(&mut self) {

@@ -347,11 +347,15 @@ fn what_is_missing_is_told() {
         "{text}"
     );
 
-    let profile = host();
-    with_files(&profile);
-    run(r#""profile": "none""#);
-    let text = errors(&profile).join("\n");
-    assert!(text.contains("there is no profile none"), "{text}");
+    for (variable, config) in [("none", ""), ("default", r#""profile": "none""#)] {
+        let profile = host();
+        with_files(&profile);
+        with_metadata(&profile);
+        profile.set_environment("AWS_PROFILE", variable);
+        run(config);
+        let text = errors(&profile).join("\n");
+        assert!(text.contains("there is no profile none"), "{text}");
+    }
 
     let refused = host();
     let no = Reply::fails(
