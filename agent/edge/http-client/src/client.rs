@@ -167,19 +167,19 @@ impl Client {
                 .await
                 .map_err(|e| Error::from_reqwest(&e, &host_of(&url)))?;
             let redirect = match self.0.config.follow_redirects {
-                true => redirect(&response)?,
+                true => redirect_of(&response)?,
                 false => None,
             };
-            let Some((next, keeps_method)) = redirect else {
+            let Some(redirect) = redirect else {
                 return Ok(response);
             };
-            if !keeps_method && method != Method::GET {
+            if !redirect.keeps_method && method != Method::GET {
                 method = Method::GET;
                 body = None;
                 headers.remove(CONTENT_TYPE);
                 headers.remove(CONTENT_LENGTH);
             }
-            url = next;
+            url = parse_url(&redirect.url)?;
         }
         Err(Error::TooManyRedirects {
             host: host_of(&first),
@@ -287,11 +287,7 @@ impl Response {
 
     /// Where it redirects to; also where the client does not follow.
     pub fn redirect(&self) -> Result<Option<Redirect>, Error> {
-        let redirect = redirect(&self.inner)?;
-        Ok(redirect.map(|(url, keeps_method)| Redirect {
-            url: url.into(),
-            keeps_method,
-        }))
+        redirect_of(&self.inner)
     }
 
     /// From here on the body may take as long as it likes.
@@ -329,19 +325,26 @@ impl Response {
     }
 }
 
-/// Where an answer redirects to, and whether the method stays.
-fn redirect(response: &reqwest::Response) -> Result<Option<(Url, bool)>, Error> {
+fn redirect_of(response: &reqwest::Response) -> Result<Option<Redirect>, Error> {
+    let location = response.headers().get(LOCATION);
+    let location = location.map(|location| String::from_utf8_lossy(location.as_bytes()));
     let status = response.status().as_u16();
+    redirect(status, location.as_deref(), response.url())
+}
+
+/// Where an answer of this status redirects to, that came from `url` with this `Location`.
+pub fn redirect(status: u16, location: Option<&str>, url: &Url) -> Result<Option<Redirect>, Error> {
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let Some(location) = response.headers().get(LOCATION) else {
+    let Some(location) = location else {
         return Ok(None);
     };
-    let url = response.url();
-    let location = String::from_utf8_lossy(location.as_bytes());
-    match url.join(&location) {
-        Ok(next) => Ok(Some((next, matches!(status, 307 | 308)))),
+    match url.join(location) {
+        Ok(next) => Ok(Some(Redirect {
+            url: next.into(),
+            keeps_method: matches!(status, 307 | 308),
+        })),
         Err(error) => Err(Error::Broken {
             host: host_of(url),
             reason: format!("it redirects to {location:?}, which is not a valid URL: {error}"),

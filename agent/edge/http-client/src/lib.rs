@@ -18,7 +18,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Redirect, Request, Response};
+pub use client::{Client, Redirect, Request, Response, redirect};
 pub use config::{Authorization, BasicAuth, HttpClientConfig, Secret, SecretSource, TlsConfig};
 pub use error::{BuildError, Error};
 pub use resolver::{Lookup, ResolveError, Resolver};

@@ -26,6 +26,8 @@ pub(crate) mod exporter {
             "narthex:plugin/query@1.0.0.instant": trappable,
             "narthex:plugin/query@1.0.0.range": trappable,
         },
+        // Recorded facts about machines are read into the contract's own types.
+        additional_derives: [serde::Deserialize],
     });
 }
 

@@ -17,7 +17,7 @@ use crate::guest::{Contract, DiscoveryCode, ExporterCode};
 const BUILD_LINE: &str = "cargo build --release --target wasm32-unknown-unknown";
 
 /// A larger file is no plugin. Those made from Python have some 40 MiB.
-pub(crate) const MAX_FILE_BYTES: u64 = 128 << 20;
+const MAX_FILE_BYTES: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {
@@ -48,7 +48,9 @@ pub struct Manifest {
 
 /// Why a file is no plugin that can run here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LoadError {
+pub enum LoadError {
+    #[error("the file is too large: {0} bytes, and at most {MAX_FILE_BYTES} are read")]
+    TooLarge(u64),
     #[error("the file is empty")]
     Empty,
     #[error("the file is not WebAssembly: {0}")]
@@ -69,6 +71,7 @@ pub(crate) enum LoadError {
 pub(crate) struct Instantiable {
     pub(crate) code: Code,
     pub(crate) contract: Contract,
+    pub(crate) imports: Vec<String>,
 }
 
 pub(crate) enum Code {
@@ -82,6 +85,14 @@ impl Instantiable {
             Code::Exporter(_) => World::Exporter,
             Code::Discovery(_) => World::Discovery,
         }
+    }
+}
+
+/// Refuses a file that is larger than any plugin is.
+pub(crate) fn check_size(bytes: u64) -> Result<(), LoadError> {
+    match bytes <= MAX_FILE_BYTES {
+        true => Ok(()),
+        false => Err(LoadError::TooLarge(bytes)),
     }
 }
 
@@ -128,7 +139,11 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Instantiable, Loa
             .map(Code::Discovery)
             .map_err(wrong)?,
     };
-    Ok(Instantiable { code, contract })
+    Ok(Instantiable {
+        code,
+        contract,
+        imports,
+    })
 }
 
 pub(crate) fn manifest(raw: RawManifest) -> Manifest {

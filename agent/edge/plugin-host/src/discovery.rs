@@ -269,7 +269,7 @@ fn gone(plugin: &str) -> DiscoveryError {
     DiscoveryError::Stopped(format!("the file of plugin {plugin} was removed"))
 }
 
-enum Event {
+pub(crate) enum Event {
     Published(Vec<TargetGroup>),
     /// The configuration is wrong.
     Refused(String),
@@ -335,7 +335,7 @@ impl Drop for Instance {
 }
 
 /// An instance's whole life.
-fn live(
+pub(crate) fn live(
     code: &DiscoveryCode,
     shared: &Shared,
     mut store: wasmtime::Store<State>,

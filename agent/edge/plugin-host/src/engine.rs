@@ -15,6 +15,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// The engine with its ticker.
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
+    /// Whether what plugins compute is counted.
+    pub(crate) counts_fuel: bool,
     ticker: Arc<Ticker>,
 }
 
@@ -22,10 +24,27 @@ impl Machine {
     /// `memory_bytes` is how much address space each memory gets beforehand. More than the limit is
     /// never needed, and four gibibytes, wasmtime's own choice, are more than small machines have.
     pub(crate) fn new(cache_directory: &Path, memory_bytes: u64) -> Result<Machine, String> {
+        Machine::with(cache_directory, memory_bytes, false)
+    }
+
+    /// Code that counts what it computes is slower.
+    pub(crate) fn counting_fuel(
+        cache_directory: &Path,
+        memory_bytes: u64,
+    ) -> Result<Machine, String> {
+        Machine::with(cache_directory, memory_bytes, true)
+    }
+
+    fn with(
+        cache_directory: &Path,
+        memory_bytes: u64,
+        counts_fuel: bool,
+    ) -> Result<Machine, String> {
         let mut config = wasmtime::Config::new();
         config
             .wasm_component_model(true)
             .epoch_interruption(true)
+            .consume_fuel(counts_fuel)
             .memory_reservation(memory_bytes.next_multiple_of(64 << 10))
             .cache(cache(cache_directory));
         let engine =
@@ -36,7 +55,11 @@ impl Machine {
             .name("plugin-ticker".to_owned())
             .spawn(move || ticking.run(&ticked))
             .map_err(|error| format!("cannot start the thread that interrupts plugins: {error}"))?;
-        Ok(Machine { engine, ticker })
+        Ok(Machine {
+            engine,
+            counts_fuel,
+            ticker,
+        })
     }
 
     /// The epoch moves for as long as the guard lives.

@@ -1,6 +1,7 @@
 //! Calling a plugin: one instance's store, its limits, and what a failed call means.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use narthex_extension::ExporterError;
@@ -52,10 +53,22 @@ pub(crate) fn call<R>(
     let shared = store.data().shared.clone();
     store.data_mut().begin();
     store.set_epoch_deadline(1);
+    let counts_fuel = shared.services.machine.counts_fuel;
+    if counts_fuel {
+        // Without a bound: it is measured, not limited.
+        store
+            .set_fuel(u64::MAX)
+            .map_err(|e| failure(&shared, None, &e))?;
+    }
     let begun = Instant::now();
     let result = run(store);
     store.data_mut().rest();
     shared.metrics.note_call(begun.elapsed());
+    if counts_fuel {
+        let left = store.get_fuel().unwrap_or(u64::MAX);
+        let used = u64::MAX.saturating_sub(left);
+        shared.health.fuel.store(used, Ordering::Relaxed);
+    }
     result.map_err(|error| failure(&shared, store.data_mut().last_words.take(), &error))
 }
 

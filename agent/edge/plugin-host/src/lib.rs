@@ -5,6 +5,8 @@
 //! [`Handle::plugins`], a [`PluginSet`] of exporters for scraping and of discoveries by the name
 //! they serve; [`Handle::status`] tells how each plugin is.
 //!
+//! Those who write a plugin have it by itself on a [`workbench`], in a recorded world ([`replay`]).
+//!
 //! Keeps true: a plugin can do nothing to the agent or to another plugin but fail; it may read only
 //! what it declared and the user granted; a file or a configuration that does not work leaves what
 //! worked in place. Knows nothing of scraping, of the store or of YAML. The only crate that knows
@@ -31,13 +33,15 @@ mod instance;
 mod manager;
 mod metrics;
 mod outside;
+pub mod replay;
 mod shared;
 pub mod status;
 #[cfg(test)]
 mod tests;
 mod validate;
+pub mod workbench;
 
-pub use code::{Manifest, World};
+pub use code::{LoadError, Manifest, World};
 pub use config::{Config, ExporterInstance, Grant, Limits};
 pub use manager::{Handle, PluginSet, StartError, start};
 pub use outside::{FieldFault, HttpConfigReader, Outside};

@@ -15,6 +15,7 @@ use crate::host::dns::Names;
 use crate::host::system::FileSystems;
 use crate::host::watching::Watching;
 use crate::metrics::PluginMetrics;
+use crate::replay::Replay;
 use crate::validate::Fault;
 
 /// What all plugins have in common.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<PluginMetrics>,
     pub(crate) health: Arc<Health>,
     pub(crate) services: Arc<Services>,
+    /// What the plugin meets in the place of the world.
+    pub(crate) replay: Option<Arc<Replay>>,
 }
 
 impl Shared {
@@ -60,6 +63,8 @@ impl Shared {
 /// How the plugin's instances are.
 #[derive(Default)]
 pub(crate) struct Health {
+    /// What the last call has computed, where that is counted.
+    pub(crate) fuel: AtomicU64,
     next_pulse: AtomicU64,
     condition: Mutex<Condition>,
 }

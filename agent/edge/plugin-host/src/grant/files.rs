@@ -3,26 +3,27 @@
 //! Keeps true: a path is judged by where it really leads; whoever is refused learns nothing about
 //! files that he may not see.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use narthex_extension::FileAccess;
 
 use crate::bindings::files::{ErrorCode, FileError};
 use crate::host::file_error;
 
+use super::root::{Root, normal};
 use super::{Permits, glob, yaml_string};
 
 impl Permits {
     /// Where `path` really lies, if the plugin may read that.
     pub(crate) fn resolve(&self, path: &str) -> Result<PathBuf, FileError> {
         let path = absolute(path)?;
-        match path.canonicalize() {
+        match self.root.real(&path) {
             Ok(real) => {
                 self.check(&path, &real)?;
-                Ok(real)
+                Ok(self.root.on_disk(&real))
             }
             // Whether something is there is itself a fact about what may not be seen.
-            Err(error) => match self.refusal(&place(&path)) {
+            Err(error) => match self.refusal(&self.root.place(&path)) {
                 None => Err(crate::host::files::io_error(&error)),
                 Some(refusal) => Err(refusal),
             },
@@ -48,7 +49,7 @@ impl Permits {
     /// as far as it is there.
     pub(crate) fn resolve_place(&self, path: &str) -> Result<PathBuf, FileError> {
         let path = absolute(path)?;
-        self.check(&path, &place(&path))?;
+        self.check(&path, &self.root.place(&path))?;
         Ok(path)
     }
 
@@ -59,13 +60,13 @@ impl Permits {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(file_error(ErrorCode::Invalid, "not a symbolic link"));
         };
-        match folder.canonicalize() {
+        match self.root.real(folder) {
             Ok(folder) => {
                 let real = folder.join(name);
                 self.check(&path, &real)?;
-                Ok(real)
+                Ok(self.root.on_disk(&real))
             }
-            Err(error) => match self.refusal(&place(&path)) {
+            Err(error) => match self.refusal(&self.root.place(&path)) {
                 None => Err(crate::host::files::io_error(&error)),
                 Some(refusal) => Err(refusal),
             },
@@ -89,7 +90,7 @@ impl Permits {
     fn refusal(&self, path: &Path) -> Option<FileError> {
         let plugin = &self.plugin;
         let declared = || self.wants.files.iter().chain(&self.optional.files);
-        if !any_reaches(declared, path) {
+        if !self.any_reaches(declared, path) {
             return Some(file_error(
                 ErrorCode::NotGranted,
                 &format!(
@@ -98,7 +99,7 @@ impl Permits {
                 ),
             ));
         }
-        if !any_reaches(|| self.grants.files.iter(), path) {
+        if !self.any_reaches(|| self.grants.files.iter(), path) {
             let shown = path.display().to_string();
             let line = self.grant_line(&format!("files: [{}]", yaml_string(&shown)));
             return Some(file_error(
@@ -108,44 +109,33 @@ impl Permits {
         }
         None
     }
+
+    /// Whether one of the patterns, as it is written or where it leads, covers the path.
+    fn any_reaches<'a, I>(&self, patterns: impl Fn() -> I, path: &Path) -> bool
+    where
+        I: Iterator<Item = &'a FileAccess>,
+    {
+        let Some(text) = path.to_str() else {
+            return false;
+        };
+        // Granting a symbolic link grants what it leads to, and so does granting what lies below it.
+        let leads = |pattern: &str| {
+            let led = self.root.place(Path::new(pattern));
+            led.to_str().is_some_and(|led| covers(led, text))
+        };
+        patterns().any(|f| covers(&f.path, text)) || patterns().any(|f| leads(&f.path))
+    }
 }
 
 /// Whether something may lie below both patterns, as they are written or where they lead.
 pub(super) fn patterns_meet(one: &str, other: &str) -> bool {
     let meet = |one: &str, other: &str| covers(one, other) || covers(other, one);
-    let led = |pattern: &str| place(Path::new(pattern)).to_string_lossy().into_owned();
+    let machine = Root::default();
+    let led = |pattern: &str| {
+        let led = machine.place(Path::new(pattern));
+        led.to_string_lossy().into_owned()
+    };
     meet(one, other) || meet(&led(one), &led(other))
-}
-
-/// Whether one of the patterns, as it is written or where it leads, covers the path.
-fn any_reaches<'a, I>(patterns: impl Fn() -> I, path: &Path) -> bool
-where
-    I: Iterator<Item = &'a FileAccess>,
-{
-    let Some(text) = path.to_str() else {
-        return false;
-    };
-    // Granting a symbolic link grants what it leads to, and so does granting what lies below it.
-    let leads = |pattern: &str| {
-        let led = place(Path::new(pattern));
-        led.to_str().is_some_and(|led| covers(led, text))
-    };
-    patterns().any(|f| covers(&f.path, text)) || patterns().any(|f| leads(&f.path))
-}
-
-/// Where a path leads, as far as it is there; the rest is taken as it is written.
-fn place(path: &Path) -> PathBuf {
-    let there = path
-        .ancestors()
-        .find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
-    let Some((ancestor, real)) = there else {
-        return normal(path);
-    };
-    match path.strip_prefix(ancestor) {
-        Ok(rest) if rest.as_os_str().is_empty() => real,
-        Ok(rest) => normal(&real.join(rest)),
-        Err(_) => normal(path),
-    }
 }
 
 /// Whether `path` is what `pattern` names or lies below it.
@@ -168,21 +158,6 @@ fn absolute(path: &str) -> Result<PathBuf, FileError> {
         true => Ok(path),
         false => invalid("the path is not absolute"),
     }
-}
-
-/// Without `.` and `..`, by text alone: for paths that lead nowhere.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// Whoever may read /proc may still not read what the agent itself holds: its passwords are in its

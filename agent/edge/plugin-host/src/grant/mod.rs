@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 mod files;
+mod root;
 pub(crate) mod url;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use narthex_extension::Capabilities;
 use narthex_http_client::HttpClientConfig;
 
 use self::files::{covers, patterns_meet};
+pub(crate) use self::root::Root;
 use self::url::Pattern;
 
 /// One plugin's declaration and grant.
@@ -25,6 +27,8 @@ pub(crate) struct Permits {
     pub(crate) grants: Capabilities,
     /// What is added to requests, by the `url` of the entry in the grants.
     pub(crate) http: BTreeMap<String, HttpClientConfig>,
+    /// Where its files lie.
+    pub(crate) root: Root,
 }
 
 impl Permits {

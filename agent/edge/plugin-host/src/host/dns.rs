@@ -158,6 +158,9 @@ impl Host for State {
         if let Err(message) = self.count_request() {
             return refused(ErrorCode::Limit, message);
         }
+        if let Some(replay) = &self.shared.replay {
+            return Ok(replay.lookup(&name, kind));
+        }
         let names = self.shared.services.names.clone();
         Ok(self.wait_for(async move { names.lookup(&name, kind).await })?)
     }

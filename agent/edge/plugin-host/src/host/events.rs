@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::bindings::events::Host;
 use crate::bindings::files::{ErrorCode, FileError};
 use crate::bindings::plugin::CallError;
+use crate::replay::Replay;
 
 use crate::grant::Permits;
 
@@ -98,9 +99,31 @@ impl Events {
         Some(self.add(Open::Watch(watch)))
     }
 
-    fn timer(&mut self, after_ms: u64) -> u64 {
+    fn timer(&mut self, after_ms: u64, now: Instant) -> u64 {
         let after = Duration::from_millis(after_ms).min(LONGEST);
-        self.add(Open::Timer(Instant::now() + after))
+        self.add(Open::Timer(now + after))
+    }
+
+    /// When the next timer fires.
+    fn next_timer(&self) -> Option<Instant> {
+        let timers = self.open.values().filter_map(|open| match open {
+            Open::Timer(at) => Some(*at),
+            Open::Watch(_) | Open::Stream(_) => None,
+        });
+        timers.min()
+    }
+
+    /// As [`Events::wait`] in a recorded world, where all that can come but a timer is there
+    /// already.
+    fn wait_in(&mut self, replay: &Replay, limit_ms: Option<u64>) -> Result<Vec<u64>, Stop> {
+        loop {
+            let mut fired = self.take_due(replay.now());
+            fired.extend(self.take_streams());
+            if !fired.is_empty() {
+                return Ok(fired.into_iter().collect());
+            }
+            replay.wait_until(self.next_timer(), limit_ms)?;
+        }
     }
 
     /// Sleeps until something fires.
@@ -114,11 +137,7 @@ impl Events {
             if !fired.is_empty() {
                 return Ok(fired.into_iter().collect());
             }
-            let timers = self.open.values().filter_map(|open| match open {
-                Open::Timer(at) => Some(*at),
-                Open::Watch(_) | Open::Stream(_) => None,
-            });
-            let next_timer = timers.min();
+            let next_timer = self.next_timer();
             let receiver = &mut self.receiver;
             let wake = patience.wait_for(async {
                 match next_timer {
@@ -189,16 +208,22 @@ impl State {
 impl Host for State {
     fn watch(&mut self, path: String) -> Result<u64, FileError> {
         let path = self.judged(&path, Permits::resolve_place)?;
+        let (now, is_replayed) = (self.now(), self.shared.replay.is_some());
         let events = self
             .events_with_room()
             .map_err(|message| file_error(ErrorCode::Limit, &message))?;
+        if is_replayed {
+            // Recorded files stay as they are.
+            return Ok(events.timer(u64::MAX, now));
+        }
         let ending = || file_error(ErrorCode::Other, "the host is ending");
         events.watch(path).ok_or_else(ending)
     }
 
     fn timer(&mut self, after_ms: u64) -> Result<u64, CallError> {
+        let now = self.now();
         let events = self.events_with_room().map_err(CallError::Limit)?;
-        Ok(events.timer(after_ms))
+        Ok(events.timer(after_ms, now))
     }
 
     fn close(&mut self, subscription: u64) {
@@ -211,7 +236,13 @@ impl Host for State {
         if self.waits_freely {
             patience.deadline = None;
         }
-        let fired = self.events.wait(&patience)?;
+        let fired = match &self.shared.replay {
+            Some(replay) => {
+                let limit_ms = patience.deadline.map(|_| patience.limit_ms);
+                self.events.wait_in(replay, limit_ms)?
+            }
+            None => self.events.wait(&patience)?,
+        };
         match self.waits_freely {
             true => self.begin(),
             false => self.compute(),
@@ -242,8 +273,8 @@ mod tests {
             let mut events = Events::new(watching);
             let watch_a = events.watch(a.clone()).unwrap();
             let watch_b = events.watch(b.clone()).unwrap();
-            let never = events.timer(u64::MAX);
-            let soon = events.timer(1);
+            let never = events.timer(u64::MAX, Instant::now());
+            let soon = events.timer(1, Instant::now());
             assert_eq!(events.wait(&patience).unwrap(), [soon]);
             std::fs::write(&b, "new").unwrap();
             assert_eq!(events.wait(&patience).unwrap(), [watch_b]);

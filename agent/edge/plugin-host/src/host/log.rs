@@ -64,6 +64,9 @@ impl LogGate {
             shared.metrics.log_lines_dropped.inc();
             return;
         }
+        if let Some(replay) = &shared.replay {
+            return replay.log(level, message);
+        }
         match level {
             Level::Debug => tracing::debug!(plugin, "{message}"),
             Level::Info => tracing::info!(plugin, "{message}"),

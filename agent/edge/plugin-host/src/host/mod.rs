@@ -85,7 +85,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(shared: Arc<Shared>, unwanted: CancellationToken) -> Self {
-        let now = Instant::now();
+        let now = now(&shared);
         State {
             unwanted,
             deadline: now,
@@ -137,6 +137,11 @@ impl State {
         Ok(())
     }
 
+    /// As the plugin's own clock and timers have it.
+    fn now(&self) -> Instant {
+        now(&self.shared)
+    }
+
     /// How and for how long this call may wait for something.
     fn patience(&self) -> Patience {
         Patience {
@@ -167,6 +172,13 @@ impl State {
         }
         self.requests += 1;
         Ok(())
+    }
+}
+
+fn now(shared: &Shared) -> Instant {
+    match &shared.replay {
+        Some(replay) => replay.now(),
+        None => Instant::now(),
     }
 }
 
@@ -201,17 +213,24 @@ impl plugin::Host for State {}
 
 impl clock::Host for State {
     fn now_ns(&mut self) -> u64 {
-        let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let since_1970 = match &self.shared.replay {
+            Some(replay) => replay.wall(),
+            None => std::time::UNIX_EPOCH.elapsed().unwrap_or_default(),
+        };
         u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn monotonic_ns(&mut self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        let elapsed = self.now().saturating_duration_since(self.started);
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 impl random::Host for State {
     fn next(&mut self) -> u64 {
+        if let Some(replay) = &self.shared.replay {
+            return replay.random();
+        }
         let mut bytes = [0; 8];
         // Eight bytes are never cut short; before the system has gathered its randomness, this
         // waits.
@@ -236,6 +255,9 @@ impl environment::Host for State {
         if name.is_empty() || name.contains(['=', '\0']) {
             let text = format!("{name:?} is no name of an environment variable");
             return Err(CallError::Invalid(text));
+        }
+        if let Some(replay) = &self.shared.replay {
+            return Ok(replay.environment(&name));
         }
         match std::env::var(&name) {
             Ok(value) => Ok(Some(value)),

@@ -65,6 +65,13 @@ impl Host for State {
             }
         };
         self.shared.metrics.targets.set(total as i64);
+        if let Some(replay) = &self.shared.replay {
+            replay.publish(groups);
+            if let Some(publisher) = &mut self.publisher {
+                publisher.targets = targets;
+            }
+            return Ok(Ok(()));
+        }
         self.rest();
         let mut patience = self.patience();
         // The plugin is not to blame for one who takes its time.

@@ -7,6 +7,7 @@ use narthex_model::{CancelReason, CancelToken};
 
 use crate::bindings::plugin::CallError;
 use crate::bindings::query::{Host, Series};
+use crate::replay::Replay;
 
 use super::State;
 
@@ -25,6 +26,9 @@ impl Host for State {
         expr: String,
         time_ms: i64,
     ) -> wasmtime::Result<Result<Vec<Series>, CallError>> {
+        if let Some(replay) = self.replay_of_queries() {
+            return Ok(replay.and_then(|replay| replay.query(&expr, time_ms, time_ms, 1)));
+        }
         self.answer(move |query| query.instant(&expr, time_ms))
     }
 
@@ -36,11 +40,21 @@ impl Host for State {
         step_ms: u64,
     ) -> wasmtime::Result<Result<Vec<Series>, CallError>> {
         let step_ms = i64::try_from(step_ms).unwrap_or(i64::MAX);
+        if let Some(replay) = self.replay_of_queries() {
+            return Ok(replay.and_then(|replay| replay.query(&expr, start_ms, end_ms, step_ms)));
+        }
         self.answer(move |query| query.range(&expr, start_ms, end_ms, step_ms))
     }
 }
 
 impl State {
+    /// The recorded world in which queries are answered, if they are and may be.
+    fn replay_of_queries(&self) -> Option<Result<&Replay, CallError>> {
+        let replay = self.shared.replay.as_deref()?;
+        let permitted = self.shared.permits.load().query();
+        Some(permitted.map(|()| replay).map_err(CallError::NotGranted))
+    }
+
     fn answer(
         &mut self,
         ask: impl FnOnce(&dyn Query) -> Result<Vec<QuerySeries>, String> + Send + 'static,

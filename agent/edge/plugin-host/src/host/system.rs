@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::bindings::plugin::CallError;
 use crate::bindings::system::{ClockState, Disk, Host, Identity, Memory, Network, Usage, Zone};
 
+use crate::replay::{Known, Replay};
+
 use super::State;
 use super::files::system_message;
 
@@ -19,19 +21,25 @@ const MAX_HANGING: usize = 16;
 
 impl Host for State {
     fn cpu_count(&mut self) -> Result<u32, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("cpu_count", &known.cpu_count);
+        }
         let count = std::thread::available_parallelism()
             .map_err(|e| CallError::Failed(system_message(&e)))?;
         Ok(u32::try_from(count.get()).unwrap_or(u32::MAX))
     }
 
     fn page_bytes(&mut self) -> Result<u32, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("page_bytes", &known.page_bytes);
+        }
         Ok(u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX))
     }
 
     fn time_zone(&mut self) -> Result<Zone, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("time_zone", &known.time_zone);
+        }
         let now = jiff::Zoned::now();
         let now_here = now.time_zone().to_offset_info(now.timestamp());
         Ok(Zone {
@@ -41,12 +49,16 @@ impl Host for State {
     }
 
     fn boot_time_seconds(&mut self) -> Result<u64, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("boot_time_seconds", &known.boot_time_seconds);
+        }
         sysinfo::System::boot_time().map_err(unknown)
     }
 
     fn identify(&mut self) -> Result<Identity, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("identity", &known.identity);
+        }
         let uname = rustix::system::uname();
         let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
         #[cfg(target_os = "linux")]
@@ -65,7 +77,9 @@ impl Host for State {
 
     #[cfg(target_os = "linux")]
     fn clock_adjustment(&mut self) -> Result<ClockState, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("clock_adjustment", &known.clock_adjustment);
+        }
         super::clock_adjustment::read().map_err(|error| CallError::Failed(system_message(&error)))
     }
 
@@ -77,7 +91,9 @@ impl Host for State {
     }
 
     fn memory_usage(&mut self) -> Result<Memory, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("memory", &known.memory);
+        }
         let mut system = sysinfo::System::new().map_err(unknown)?;
         system.refresh_memory();
         Ok(Memory {
@@ -90,13 +106,17 @@ impl Host for State {
     }
 
     fn disks(&mut self) -> Result<Vec<Disk>, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("disks", &known.disks);
+        }
         let disks = sysinfo::Disks::new_with_refreshed_list().map_err(unknown)?;
         Ok(disks.iter().map(disk).collect())
     }
 
     fn networks(&mut self) -> Result<Vec<Network>, CallError> {
-        self.may_see_system()?;
+        if let Some((replay, known)) = self.recorded_facts()? {
+            return replay.fact("networks", &known.networks);
+        }
         let networks = sysinfo::Networks::new_with_refreshed_list().map_err(unknown)?;
         let mut networks: Vec<Network> = networks
             .iter()
@@ -119,7 +139,13 @@ impl Host for State {
         mount_points: Vec<String>,
         timeout_ms: u64,
     ) -> Result<Vec<Result<Usage, String>>, CallError> {
-        self.may_see_system()?;
+        if let Some((_, known)) = self.recorded_facts()? {
+            let usage = |mount_point: &String| {
+                let usage = known.file_systems.get(mount_point).copied();
+                usage.ok_or_else(|| "no such file or directory".to_owned())
+            };
+            return Ok(mount_points.iter().map(usage).collect());
+        }
         let timeout = Duration::from_millis(timeout_ms.min(LONGEST_TIMEOUT_MS));
         Ok(self
             .shared
@@ -130,6 +156,13 @@ impl Host for State {
 }
 
 impl State {
+    /// What is recorded of a machine, where that stands in for this one.
+    fn recorded_facts(&self) -> Result<Option<(&Replay, &Known)>, CallError> {
+        self.may_see_system()?;
+        let replay = self.shared.replay.as_deref();
+        Ok(replay.map(|replay| (replay, &replay.facts().known)))
+    }
+
     fn may_see_system(&self) -> Result<(), CallError> {
         let permits = self.shared.permits.load();
         let refused = |_: &String| self.shared.metrics.note_refusal("system");

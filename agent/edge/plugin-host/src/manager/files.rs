@@ -127,6 +127,7 @@ impl Manager {
             metrics,
             health,
             services: self.services.clone(),
+            replay: None,
         }
     }
 }
@@ -168,12 +169,7 @@ fn load(path: &Path, shared: Shared, known: [Option<Version>; 2]) -> Result<Vers
     let size = std::fs::metadata(path)
         .map_err(|error| format!("cannot read the file: {error}"))?
         .len();
-    if size > code::MAX_FILE_BYTES {
-        return Err(format!(
-            "the file is too large: {size} bytes, and at most {} are read",
-            code::MAX_FILE_BYTES
-        ));
-    }
+    code::check_size(size).map_err(|error| error.to_string())?;
     let bytes = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
     let digest = code::digest(&bytes);
     // A file that was only touched, or came back.

@@ -8,7 +8,7 @@ use crate::code::{Code, World};
 use crate::config::Grant;
 use crate::discovery::{self, Provider, Supply};
 use crate::exporter::Worker;
-use crate::grant::Permits;
+use crate::grant::{Permits, Root};
 
 use super::files::refuse;
 use super::jobs::{idle_reason, prepare};
@@ -46,6 +46,7 @@ impl Manager {
                 wants: version.manifest.wants.clone(),
                 optional: version.manifest.optional.clone(),
                 grants: grants.capabilities.clone(),
+                root: Root::default(),
             }));
         }
         let may_run = |version: &Version| !disabled && missing(version).is_empty();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narthex_http_client::{Client, Error, HttpClientConfig, Request, Response};
+use narthex_http_client::{Client, Error, HttpClientConfig, Redirect, Request, Response, redirect};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::bindings::http::{ErrorCode, Head, HttpError};
 use crate::grant::Permits;
+use crate::replay::{Answer, Exchange, Replay};
 use crate::shared::Shared;
 
 use super::clients::{Clients, combined, sets, without_secrets};
@@ -45,23 +46,20 @@ pub(super) struct Ask {
 }
 
 /// Sends the request and follows redirects. The body may still be on its way.
-pub(super) async fn exchange(mut ask: Ask) -> Result<(Head, Response), HttpError> {
+pub(super) async fn exchange(mut ask: Ask) -> Result<(Head, Reply), HttpError> {
     let deadline = Instant::now() + ask.timeout;
     let first = ask.url.clone();
     for _ in 0..=REDIRECT_LIMIT {
         let left = deadline.saturating_duration_since(Instant::now());
         let (response, may_follow) = send(&ask, left).await?;
         let redirect = match may_follow && ask.options.follow_redirects {
-            true => response.redirect().map_err(|error| http_error(&error))?,
+            true => response.redirect(&ask.url)?,
             false => None,
         };
         let Some(redirect) = redirect else {
             let head = Head {
                 status: response.status(),
-                headers: response
-                    .headers()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect(),
+                headers: response.headers(),
                 url: ask.url.into(),
             };
             return Ok((head, response));
@@ -89,7 +87,7 @@ pub(super) async fn exchange(mut ask: Ask) -> Result<(Head, Response), HttpError
 }
 
 /// Gives besides whether the grant lets redirects be followed.
-async fn send(ask: &Ask, timeout: Duration) -> Result<(Response, bool), HttpError> {
+async fn send(ask: &Ask, timeout: Duration) -> Result<(Reply, bool), HttpError> {
     let (config, may_follow) = {
         let permits = ask.shared.permits.load();
         let not_granted = |message| {
@@ -107,6 +105,11 @@ async fn send(ask: &Ask, timeout: Duration) -> Result<(Response, bool), HttpErro
         let may_follow = granted.is_none_or(|granted| granted.follow_redirects);
         (config, may_follow)
     };
+    let replay = ask.shared.replay.as_ref();
+    if let Some(replay) = replay.filter(|replay| !replay.records_http()) {
+        let answer = replay.answer(&ask.method, ask.url.as_str())?;
+        return Ok((Reply::Recorded(answer), may_follow));
+    }
     let headers: Vec<(&str, &str)> = ask
         .headers
         .iter()
@@ -121,15 +124,102 @@ async fn send(ask: &Ask, timeout: Duration) -> Result<(Response, bool), HttpErro
     };
     let body = Some(ask.body.clone()).filter(|body| !body.is_empty());
     let response = client.request(&ask.method, &request, body).await;
-    match response {
-        Ok(response) => Ok((response, may_follow)),
-        Err(error) => {
-            // A name that leads to where no grant of a name reaches.
-            if matches!(error, Error::Refused { .. }) {
-                ask.shared.metrics.note_refusal("http");
-            }
-            Err(http_error(&error))
+    let response = response.map_err(|error| {
+        // A name that leads to where no grant of a name reaches.
+        if matches!(error, Error::Refused { .. }) {
+            ask.shared.metrics.note_refusal("http");
         }
+        http_error(&error)
+    })?;
+    match replay {
+        Some(replay) => Ok((record(ask, replay, response).await?, may_follow)),
+        None => Ok((Reply::Live(response), may_follow)),
+    }
+}
+
+/// Keeps what the world answered, and gives it.
+async fn record(ask: &Ask, replay: &Replay, response: Response) -> Result<Reply, HttpError> {
+    let limit_bytes = ask.shared.limits.load().http_bytes;
+    let status = response.status();
+    let headers = response
+        .headers()
+        .filter(|(name, _)| !is_one_of(name, &CONNECTION_HEADERS))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let body = response.body(limit_bytes).await;
+    let answer = Answer::Given {
+        status,
+        headers,
+        body: body.map_err(|error| http_error(&error))?.into(),
+        stays_open: false,
+    };
+    replay.keep(Exchange {
+        method: ask.method.clone(),
+        url: ask.url.to_string(),
+        answer: answer.clone(),
+    });
+    Ok(Reply::Recorded(answer))
+}
+
+/// An answer, from the world or from a recording of it.
+pub(super) enum Reply {
+    Live(Response),
+    Recorded(Answer),
+}
+
+impl Reply {
+    fn status(&self) -> u16 {
+        match self {
+            Reply::Live(response) => response.status(),
+            Reply::Recorded(Answer::Given { status, .. }) => *status,
+            Reply::Recorded(Answer::Failed(_)) => 0,
+        }
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        match self {
+            Reply::Live(response) => response
+                .headers()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            Reply::Recorded(Answer::Given { headers, .. }) => headers.clone(),
+            Reply::Recorded(Answer::Failed(_)) => Vec::new(),
+        }
+    }
+
+    fn redirect(&self, url: &Url) -> Result<Option<Redirect>, HttpError> {
+        let headers = self.headers();
+        let location = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("location"));
+        let location = location.map(|(_, value)| value.as_str());
+        redirect(self.status(), location, url).map_err(|error| http_error(&error))
+    }
+
+    pub(super) fn stays_open(&self) -> bool {
+        let open = |answer: &Answer| {
+            matches!(
+                answer,
+                Answer::Given {
+                    stays_open: true,
+                    ..
+                }
+            )
+        };
+        matches!(self, Reply::Recorded(answer) if open(answer))
+    }
+
+    /// The whole of it, if that is no more than the limit.
+    pub(super) async fn body(self, limit_bytes: usize) -> Result<Vec<u8>, HttpError> {
+        let body = match self {
+            Reply::Live(response) => response.body(limit_bytes).await,
+            Reply::Recorded(Answer::Given { body, .. }) if body.len() <= limit_bytes => {
+                Ok(body.into())
+            }
+            Reply::Recorded(Answer::Given { .. }) => Err(Error::BodyTooLarge { limit_bytes }),
+            Reply::Recorded(Answer::Failed(_)) => Ok(Vec::new()),
+        };
+        body.map_err(|error| http_error(&error))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::bindings::plugin::ConfigError;
 
 use super::State;
 use clients::Clients;
-use exchange::{Ask, exchange, http_error, method_of, url_of};
+use exchange::{Ask, exchange, method_of, url_of};
 pub(crate) use stream::Stream;
 
 /// What a stream holds that was not taken yet, if the limit allows it.
@@ -72,11 +72,8 @@ impl Host for State {
         };
         let fetched = self.wait_for(async {
             let (head, response) = exchange(ask).await?;
-            let body = response.body(limit_bytes).await;
-            Ok(Response {
-                head,
-                body: body.map_err(|error| http_error(&error))?,
-            })
+            let body = response.body(limit_bytes).await?;
+            Ok(Response { head, body })
         })?;
         Ok(fetched.map_err(|mut error: HttpError| {
             if error.code == ErrorCode::TooLarge {
@@ -93,6 +90,9 @@ impl Host for State {
             return Err(HttpError { code, message });
         }
         let ask = self.ask(request, false)?;
+        if self.shared.replay.is_some() {
+            return Ok(self.start_in_replay(ask));
+        }
         let limit_bytes = self.shared.limits.load().http_bytes.min(STREAM_BYTES);
         let runtime = &self.shared.services.runtime;
         let stream = Stream::start(ask, self.events.waker(), limit_bytes, runtime);
@@ -115,6 +115,22 @@ impl Host for State {
 }
 
 impl State {
+    /// In a recorded world the whole answer is there at once.
+    fn start_in_replay(&mut self, ask: Ask) -> u64 {
+        let limit_bytes = self.shared.limits.load().http_bytes;
+        let answered = self.wait_for(async {
+            let (head, reply) = exchange(ask).await?;
+            let stays_open = reply.stays_open();
+            Ok((head, reply.body(limit_bytes).await?, stays_open))
+        });
+        let stopped = |stop: super::Stop| HttpError {
+            code: ErrorCode::Timeout,
+            message: stop.to_string(),
+        };
+        let stream = Stream::complete(answered.map_err(stopped).flatten(), self.events.waker());
+        self.events.add_stream(stream)
+    }
+
     /// What the plugin asks, as far as it can be judged now. `waits`: the call ends with the
     /// answer.
     fn ask(&mut self, request: Request, waits: bool) -> Result<Ask, HttpError> {

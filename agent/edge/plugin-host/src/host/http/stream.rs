@@ -15,12 +15,13 @@ use tokio::task::JoinHandle;
 use crate::bindings::http::{Head, HttpError, Progress};
 use crate::host::events::Wake;
 
-use super::exchange::{Ask, exchange, http_error};
+use super::exchange::{Ask, Reply, exchange, http_error};
 
 /// A request under way, as its instance has it.
 pub(crate) struct Stream {
     buffer: Arc<Buffer>,
-    task: JoinHandle<()>,
+    /// None where nothing more comes.
+    task: Option<JoinHandle<()>>,
 }
 
 /// What has come and was not taken.
@@ -58,7 +59,41 @@ impl Stream {
             let ended = fill(ask, &filled, limit_bytes).await;
             filled.change(|content| content.end = Some(ended));
         });
-        Stream { buffer, task }
+        Stream {
+            buffer,
+            task: Some(task),
+        }
+    }
+
+    /// A stream that has its whole answer: head, body, and whether it stays open after that.
+    pub(super) fn complete(
+        answer: Result<(Head, Vec<u8>, bool), HttpError>,
+        wake: Sender<Wake>,
+    ) -> Self {
+        let content = match answer {
+            Ok((head, body, stays_open)) => Content {
+                head: Some(head),
+                bytes: body.len(),
+                pieces: Some(Bytes::from(body))
+                    .filter(|body| !body.is_empty())
+                    .into_iter()
+                    .collect(),
+                end: (!stays_open).then_some(Ok(())),
+                told: false,
+            },
+            Err(error) => Content {
+                end: Some(Err(error)),
+                ..Content::default()
+            },
+        };
+        Stream {
+            buffer: Arc::new(Buffer {
+                content: Mutex::new(content),
+                room: Notify::new(),
+                wake,
+            }),
+            task: None,
+        }
     }
 
     /// Whether there is something that was not told yet; now it is.
@@ -93,12 +128,18 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 async fn fill(ask: Ask, buffer: &Buffer, limit_bytes: usize) -> Result<(), HttpError> {
-    let (head, response) = exchange(ask).await?;
+    let (head, reply) = exchange(ask).await?;
+    let Reply::Live(response) = reply else {
+        // Recorded answers are taken whole.
+        return Ok(());
+    };
     let mut response = response.without_deadline();
     buffer.change(|content| content.head = Some(head));
     loop {
