@@ -3,7 +3,7 @@
 //! A plugin is a type that implements [`Exporter`] or [`Discovery`], exported by the macro of the
 //! same name. What it may use of the world are the modules of [`host`]; `wit/plugin.wit` is the
 //! contract behind them. It logs by the macros of [`tracing`]. Compiled for your own machine, the
-//! same modules talk to [`fake`], so a plugin's tests are ordinary tests. The README walks through
+//! same modules talk to [`fake`], so a plugin's tests are ordinary tests. The guide walks through
 //! a plugin.
 
 pub mod bindings;

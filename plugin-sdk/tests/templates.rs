@@ -29,7 +29,7 @@ fn every_file_can_be_given_a_name() {
                 .to_lowercase();
             assert!(!named.contains("my plugin") && !named.contains("myplugin"));
         }
-        assert_eq!(read(kind, "gitignore.template"), "/target/\n");
+        assert_eq!(read(kind, "gitignore.template"), "/target/\n/*.wasm\n");
     }
 }
 

@@ -18,8 +18,10 @@ mod server;
 
 mod alerts;
 mod bad_input;
+mod guide;
 mod hostile;
 mod kubernetes;
+mod plugin_tools;
 mod plugins;
 mod queries;
 mod query_tools;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use narthex_alerting::PostedAlert;
 use narthex_config::{Alerting, Loaded};
 use narthex_model::TargetGroup;
-use narthex_plugin_host::{FieldFault, PluginSet};
+use narthex_plugin_host::PluginSet;
 use narthex_query_log::Queries;
 use narthex_ruler::{AlertNotice, AlertSink};
 use narthex_script_host::ScriptHost;
@@ -31,6 +31,7 @@ use crate::api::scraping::ScrapingView;
 use crate::cli::Flags;
 use crate::lending::Lending;
 use crate::metrics::Metrics;
+use crate::outside::outside;
 use crate::parts::{Parts, State, Status};
 use crate::reload::{self, Source};
 use crate::state_file::StateFile;
@@ -414,13 +415,7 @@ async fn make_parts(
     ruler.tell_queries(queries.clone());
     let lending = Lending::new(&loaded.query);
     let ruler = Arc::new(ruler);
-    let outside = narthex_plugin_host::Outside {
-        http_config: Arc::new(|json, directory| {
-            let read = narthex_config::http_config(json, directory);
-            read.map_err(|(field, message)| FieldFault { field, message })
-        }),
-        queries: Some(ruler.clone()),
-    };
+    let outside = outside(Some(ruler.clone()));
     let parts = Parts {
         store,
         scrape,

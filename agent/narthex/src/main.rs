@@ -10,6 +10,7 @@ mod lending;
 mod logging;
 mod machine;
 mod metrics;
+mod outside;
 mod parts;
 mod reload;
 mod state_file;
@@ -23,7 +24,7 @@ use cli::{Cli, Flags};
 fn main() -> ExitCode {
     let mut cli = Cli::from_command_line();
     if let Some(tool) = cli.tool.take() {
-        logging::start("warn", "logfmt");
+        logging::start(tool.log_level(), "logfmt");
         return tool.run();
     }
     logging::start(&cli.flags.log_level, &cli.flags.log_format);

@@ -17,6 +17,7 @@ mod error;
 mod glob;
 mod http;
 mod narthex;
+mod plugin_case;
 mod prometheus;
 mod reading;
 mod scalar;
@@ -32,10 +33,12 @@ use narthex_rules::GroupConfig;
 
 pub use error::{ConfigError, Fault};
 pub use narthex::QueryBudget;
+pub use plugin_case::{PluginCase, plugin_case};
 pub use prometheus::{Alerting, ExternalAlertmanagers, Global, Storage};
 pub use scalar::size_bytes;
 
 use reading::{Document, Reading, directory_of};
+use schema::Kind;
 
 /// Where the files are. A file that is named must be there; one that isn't named is looked for
 /// under its usual name (the second and third beside the first) and may be missing.
@@ -205,6 +208,32 @@ pub fn http_config(json: &str, directory: &Path) -> Result<HttpClientConfig, (St
     }
 }
 
+/// Reads a plugin's grant as it stands in `plugins.grants`; relative paths are below `directory`.
+/// The error is the first fault: its field and what is wrong.
+pub fn plugin_grant(
+    yaml: &str,
+    directory: &Path,
+) -> Result<narthex_plugin_host::Grant, (String, String)> {
+    let root = yaml::parse(yaml).map_err(|error| (String::new(), error.message))?;
+    let mut faults = error::Faults::new(directory);
+    schema::check(&root, Kind::Object(&schema::narthex::GRANT), &mut faults);
+    match faults.into_found().into_iter().next() {
+        Some(fault) => Err((fault.field, fault.message)),
+        None => Ok(narthex::grant(&root, directory, &mut Vec::new())),
+    }
+}
+
+/// YAML of any shape as JSON: anchors followed, no comments. The error says where it is wrong.
+pub fn yaml_to_json(yaml: &str) -> Result<serde_json::Value, String> {
+    let root = yaml::parse(yaml).map_err(|error| {
+        format!(
+            "line {}, column {}: {}",
+            error.at.line, error.at.column, error.message
+        )
+    })?;
+    Ok(schema::to_json(&root, Kind::Anything))
+}
+
 fn assemble(
     yaml: String,
     built: prometheus::Built,
@@ -286,7 +315,7 @@ enum Found {
 fn beside(
     named: Option<&Path>,
     usual: &Path,
-    shape: schema::Kind,
+    shape: Kind,
     hint: &str,
     reading: &mut Reading,
 ) -> Found {

@@ -303,17 +303,20 @@ fn size(value: Option<u64>) -> Option<usize> {
 }
 
 fn grants(node: &Node, directory: &Path, notices: &mut Vec<String>) -> BTreeMap<String, Grant> {
-    let mut grant = |node: &Node| Grant {
+    node.entries()
+        .iter()
+        .map(|entry| (entry.key.clone(), grant(&entry.value, directory, notices)))
+        .collect()
+}
+
+pub(crate) fn grant(node: &Node, directory: &Path, notices: &mut Vec<String>) -> Grant {
+    Grant {
         http: one_or_many(node.part("http"))
             .filter(|entry| entry.is_set("url"))
             .map(|entry| (url_of(entry), http::client(entry, directory, notices)))
             .collect(),
         capabilities: capabilities(node, directory),
-    };
-    node.entries()
-        .iter()
-        .map(|entry| (entry.key.clone(), grant(&entry.value)))
-        .collect()
+    }
 }
 
 fn capabilities(node: &Node, directory: &Path) -> Capabilities {

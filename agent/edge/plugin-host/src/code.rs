@@ -7,6 +7,7 @@ use std::fmt;
 
 use narthex_extension::{Capabilities, FileAccess, HttpAccess};
 use sha2::{Digest, Sha256};
+use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -223,6 +224,10 @@ fn looks_like_text(magic: &[u8], rest: &[u8]) -> bool {
 /// has put into the module.
 fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     let invalid = |error: &dyn fmt::Display| LoadError::Invalid(one_line(&format!("{error:#}")));
+    // The decoder takes it for granted that sections are whole.
+    for payload in Parser::new(0).parse_all(module) {
+        payload.map_err(|error| invalid(&error))?;
+    }
     let (found, bindings) =
         wit_component::metadata::decode(module).map_err(|error| invalid(&error))?;
     if found.is_none() {

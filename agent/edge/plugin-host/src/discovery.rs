@@ -279,21 +279,14 @@ pub(crate) enum Event {
 
 /// Waits for ever where there is no instance.
 async fn next(instance: &mut Option<Instance>) -> Event {
-    let Some(instance) = instance else {
-        return std::future::pending().await;
-    };
-    // What was published before the end comes before the end.
-    tokio::select! {
-        biased;
-        Some(groups) = instance.groups.recv() => Event::Published(groups),
-        end = &mut instance.end => end.unwrap_or_else(|_| {
-            Event::Ended("the thread of the plugin has ended".to_owned())
-        }),
+    match instance {
+        Some(instance) => instance.next().await,
+        None => std::future::pending().await,
     }
 }
 
 /// A thread with an instance; dropping it ends both.
-struct Instance {
+pub(crate) struct Instance {
     version: Version,
     groups: mpsc::Receiver<Vec<TargetGroup>>,
     end: oneshot::Receiver<Event>,
@@ -303,7 +296,18 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(version: Version, request: Request) -> Result<Instance, String> {
+    pub(crate) async fn next(&mut self) -> Event {
+        // What was published before the end comes before the end.
+        tokio::select! {
+            biased;
+            Some(groups) = self.groups.recv() => Event::Published(groups),
+            end = &mut self.end => end.unwrap_or_else(|_| {
+                Event::Ended("the thread of the plugin has ended".to_owned())
+            }),
+        }
+    }
+
+    pub(crate) fn start(version: Version, request: Request) -> Result<Instance, String> {
         let (groups_sender, groups) = mpsc::channel(QUEUE);
         let (end_sender, end) = oneshot::channel();
         let unwanted = CancellationToken::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use narthex_extension::{Capabilities, ExporterError};
-use narthex_model::MetricFamily;
+use narthex_model::{MetricFamily, TargetGroup};
 use prometheus::Registry;
 
 use crate::bindings::targets::Request;
@@ -67,6 +67,9 @@ pub struct Trial {
     code: Arc<Instantiable>,
     shared: Arc<Shared>,
 }
+
+/// A discovery at work, until this is dropped.
+pub struct Running(discovery::Instance);
 
 /// An exporter's instance.
 pub struct Instance {
@@ -234,6 +237,26 @@ impl Trial {
         }
     }
 
+    /// Starts a discovery in the real world, on a thread of its own.
+    pub fn start_run(
+        &self,
+        config: &serde_json::Value,
+        base_directory: &str,
+    ) -> Result<Running, String> {
+        let Code::Discovery(code) = &self.code.code else {
+            return Err(format!("plugin {} is an exporter", self.shared.name));
+        };
+        let version = discovery::Version {
+            code: Arc::new(code.clone()),
+            shared: self.shared.clone(),
+        };
+        let request = Request {
+            config: config.to_string(),
+            base_directory: base_directory.to_owned(),
+        };
+        discovery::Instance::start(version, request).map(Running)
+    }
+
     fn is_over(&self) -> bool {
         let replay = self.shared.replay.as_ref();
         replay.is_some_and(|replay| replay.is_over())
@@ -268,6 +291,21 @@ impl Trial {
 
     pub fn usage(&self) -> Usage {
         self.shared.metrics.usage()
+    }
+
+    /// What the last call has computed, where that is counted.
+    pub fn last_fuel(&self) -> u64 {
+        self.shared.health.fuel.load(Ordering::Relaxed)
+    }
+}
+
+impl Running {
+    /// What it publishes next. An error is its end, and says why.
+    pub async fn next(&mut self) -> Result<Vec<TargetGroup>, String> {
+        match self.0.next().await {
+            Event::Published(groups) => Ok(groups),
+            Event::Refused(text) | Event::Ended(text) => Err(text),
+        }
     }
 }
 

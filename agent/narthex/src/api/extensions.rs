@@ -100,7 +100,7 @@ fn usage(usage: &Usage) -> Value {
     })
 }
 
-fn capabilities(capabilities: &Capabilities) -> Value {
+pub(crate) fn capabilities(capabilities: &Capabilities) -> Value {
     let files: Vec<&String> = capabilities.files.iter().map(|file| &file.path).collect();
     let http: Vec<Value> = capabilities.http.iter().map(requests).collect();
     json!({

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn follows_the_inventory() {
         let host = Host::install();
-        let recorded = include_str!("../tests/fixtures/machines.json");
+        let recorded = include_str!("../fixtures/inventory-fails-once/machines.json");
         host.answer("GET", URL, Reply::json(recorded))
             .answer("GET", URL, Reply::new(500))
             .answer("GET", URL, Reply::json("[]"));

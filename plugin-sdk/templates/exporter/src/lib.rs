@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn gives_what_the_server_says() {
         let host = Host::install();
-        let recorded = include_str!("../tests/fixtures/status.json");
+        let recorded = include_str!("../fixtures/all-well/status.json");
         host.answer("GET", URL, Reply::json(recorded));
         let mut plugin: MyPlugin = testing::exporter("{}").unwrap();
         let families = testing::collect(&mut plugin).unwrap();

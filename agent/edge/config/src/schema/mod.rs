@@ -8,6 +8,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod discovery;
 pub(crate) mod http;
 pub(crate) mod narthex;
+pub(crate) mod plugin_case;
 pub(crate) mod prometheus;
 pub(crate) mod rules;
 

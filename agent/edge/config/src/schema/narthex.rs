@@ -77,7 +77,7 @@ fn is_positive_size(text: &str) -> Result<(), String> {
 }
 
 /// What a plugin may do.
-static GRANT: Object = Object::new(
+pub(crate) static GRANT: Object = Object::new(
     "a grant (files, http, dns, env, system, query)",
     &[&[
         field("files", Kind::ListOrOne(&Kind::Checked(is_granted_path))),
@@ -105,7 +105,7 @@ static HTTP_GRANT: Object = Object::new(
 )
 .with(&[check_http_client]);
 
-fn is_method(method: &str) -> Result<(), String> {
+pub(crate) fn is_method(method: &str) -> Result<(), String> {
     match !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase()) {
         true => Ok(()),
         false => Err(format!("expected a method as GET, got `{method}`")),

@@ -478,3 +478,74 @@ fn record(record: &NameRecord) -> dns::Answer {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay() -> Replay {
+        Replay::new(Recording {
+            duration_ms: 1000,
+            clock_ms: 5000,
+            ..Recording::default()
+        })
+    }
+
+    #[test]
+    fn time_passes_up_to_the_next_timer_and_the_end() {
+        let replay = replay();
+        let at = |ms: u64| Some(replay.began + Duration::from_millis(ms));
+        for (timer, limit_ms, expected, elapsed_ms) in [
+            (at(10), None, Ok(()), 10),
+            (at(10), None, Ok(()), 10),
+            (at(1000), None, Ok(()), 1000),
+            (at(1500), Some(400), Err(Stop::Deadline(400)), 1000),
+            (at(1300), Some(400), Ok(()), 1300),
+            (None, Some(7), Err(Stop::Deadline(7)), 1300),
+        ] {
+            assert_eq!(replay.wait_until(timer, limit_ms), expected);
+            assert_eq!(replay.elapsed(), Duration::from_millis(elapsed_ms));
+            assert!(!replay.is_over());
+        }
+        assert_eq!(replay.wall(), Duration::from_millis(6300));
+        assert_eq!(replay.wait_until(at(2000), None), Err(Stop::Unwanted));
+        assert!(replay.is_over());
+    }
+
+    #[test]
+    fn who_waits_without_end_is_stopped() {
+        let replay = replay();
+        let waits = (0..=WAITS_AT_ONE_TIME).map(|_| replay.wait_until(Some(replay.began), None));
+        assert_eq!(waits.last(), Some(Err(Stop::Unwanted)));
+        assert_eq!(
+            replay.take_unknown(),
+            ["it waited 10000 times without any time passing"]
+        );
+    }
+
+    #[test]
+    fn random_numbers_are_the_generators() {
+        let replay = replay();
+        let numbers: Vec<u64> = (0..2).map(|_| replay.random()).collect();
+        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
+    }
+
+    #[test]
+    fn queries_give_their_values_step_by_step() {
+        let replay = Replay::new(Recording {
+            queries: vec![RecordedQuery {
+                expr: "up".to_owned(),
+                series: vec![(Labels::from_pairs([("a", "b")]), vec![1.0, 2.0, 3.0])],
+            }],
+            ..Recording::default()
+        });
+        let series = replay.query("up", 100, 110, 10).unwrap();
+        assert_eq!(series[0].labels, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(series[0].samples, [(100, 1.0), (110, 2.0)]);
+        assert!(replay.query("down", 0, 0, 1).is_err());
+        assert_eq!(
+            replay.take_unknown(),
+            ["case.yml has nothing under queries for down"]
+        );
+    }
+}

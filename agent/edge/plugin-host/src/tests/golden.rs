@@ -100,3 +100,13 @@ async fn versions_that_are_not_spoken_are_refused_with_what_to_do() {
     );
     bench.until_value("x", 1.0).await;
 }
+
+#[test]
+fn a_file_that_is_cut_off_is_refused() {
+    let engine = wasmtime::Engine::default();
+    let whole = include_bytes!("golden/1.0.0/custom-metric.wasm");
+    for length in (0..whole.len()).step_by(997) {
+        let refused = crate::code::compile(&engine, &whole[..length]).err();
+        assert!(refused.is_some(), "{length} bytes of {}", whole.len());
+    }
+}

@@ -6,6 +6,7 @@ mod files;
 mod golden;
 mod guest;
 mod hostile;
+mod replays;
 mod requests;
 mod shipped;
 mod swaps;

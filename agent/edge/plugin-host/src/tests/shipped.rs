@@ -19,7 +19,7 @@ pub(super) fn target_directory() -> PathBuf {
 }
 
 /// The built plugin, or none with a line that says so.
-fn built(name: &str) -> Option<Vec<u8>> {
+pub(super) fn built(name: &str) -> Option<Vec<u8>> {
     let path = target_directory().join(format!("plugins/{name}.wasm"));
     let path = path.display().to_string();
     match std::fs::read(&path) {
