@@ -73,7 +73,7 @@ wasm_linker() {
 }
 
 build_with_rustup() {
-    cargo build --target "$TARGET" "$@"
+    CARGO_TARGET_DIR="$TARGET_DIRECTORY" cargo build --target "$TARGET" "$@"
     echo "$TARGET_DIRECTORY/$TARGET"
 }
 
