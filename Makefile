@@ -1,7 +1,7 @@
 # make run    build everything, start Narthex on config/, leave it running
 # make stop   stop it
-# make test   build what the tests need, run every test; QUERIES="--count 5000 --seed 7" asks more
-#             queries of Narthex and Prometheus than 300
+# make test   build what the tests need, run every test; QUERIES="--count 5000" asks more queries of
+#             Narthex and Prometheus than 300, and others each time
 # make build  the agent at $(TARGET)/release/narthex, the plugins at $(TARGET)/plugins/
 # make plugin-ec2  the plugin ec2, which takes some minutes and 6 GB of memory; make test-ec2 its tests
 # make lint   formatting and lints, warnings denied
@@ -78,7 +78,7 @@ test: plugins
 	cargo build -p narthex-side-by-side
 	compare=$(TARGET)/debug/narthex-side-by-side
 	$$compare torture --narthex $(TARGET)/debug/narthex --rounds 4 --targets 10 --series 200
-	[[ ! -x $$tools/prometheus ]] || $$compare queries --narthex $(TARGET)/debug/narthex --tools $$tools $(QUERIES)
+	[[ ! -x $$tools/prometheus ]] || $$compare queries --narthex $(TARGET)/debug/narthex --tools $$tools $(or $(QUERIES),--seed 1)
 
 lint:
 	cargo fmt --all --check

@@ -10,7 +10,8 @@ use serde_json::Value;
 /// How exactly, and in which order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Precision {
-    /// Differences of two values relative to the larger; 0 asks for the same digits.
+    /// Differences of two values relative to the larger; 0 asks for the same digits. What is next to
+    /// nothing is compared as a millionth is: sums of which nothing should be left may leave that.
     pub(crate) relative: f64,
     /// Whether the order of an instant vector's elements counts.
     pub(crate) ordered: bool,
@@ -159,7 +160,7 @@ fn are_equal(ours: &str, peer: &str, precision: Precision) -> bool {
         return false;
     };
     let larger = ours.abs().max(peer.abs());
-    larger.is_finite() && (ours - peer).abs() <= precision.relative * larger
+    larger.is_finite() && (ours - peer).abs() <= precision.relative * larger.max(1e-6)
 }
 
 fn show(value: Option<&Value>) -> String {
@@ -200,6 +201,9 @@ mod tests {
         assert_eq!(difference(&two, &near, CLOSE), None);
         assert!(difference(&two, &near, EXACT).is_some());
         assert!(difference(&two, &far, CLOSE).is_some());
+        let (nothing, next_to) = (vector(&[("x", "0")]), vector(&[("x", "1e-17")]));
+        assert_eq!(difference(&nothing, &next_to, CLOSE), None);
+        assert!(difference(&nothing, &next_to, EXACT).is_some());
         let one = vector(&[("x", "1")]);
         assert!(
             difference(&two, &one, EXACT)
