@@ -21,6 +21,11 @@ use super::{State, file_error};
 /// A folder with more entries is refused: /proc of a very large machine has some hundred thousand.
 const MAX_ENTRIES: usize = 1_000_000;
 
+/// Here lie the attributes of devices, a hundred and more in each collection, each as long as this
+/// at most: the kernel gives one whole at the first reading. There are no files of other kinds.
+const DEVICES: &str = "/sys/devices";
+const ATTRIBUTE_BYTES: usize = 4096;
+
 /// Of how many folders it is remembered during a call where they really lie.
 const FOLDERS: usize = 1000;
 
@@ -146,14 +151,14 @@ impl State {
             return Ok((plain, opened?));
         }
         if known.is_none()
-            && let Ok(real) = Path::new(folder).canonicalize()
-            && let Some(real) = real.to_str().filter(|real| *real != folder)
+            && let Some(real) = real_folder(folder)
+            && real != folder
         {
             let mut folders = self.folders.borrow_mut();
             if folders.len() == FOLDERS {
                 folders.clear();
             }
-            folders.insert(folder.to_owned(), real.to_owned());
+            folders.insert(folder.to_owned(), real);
             drop(folders);
             return self.open(path, purpose);
         }
@@ -171,20 +176,8 @@ impl State {
     }
 
     fn read_up_to(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
-        let (_, file) = self.open(path, Purpose::Read)?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(|error| io_error(&error))?;
-        if metadata.is_dir() {
-            return Err(file_error(ErrorCode::IsADirectory, "is a directory"));
-        }
-        if !metadata.is_file() {
-            return Err(file_error(ErrorCode::Invalid, "not a regular file"));
-        }
-        // The kernel's own files say that they are empty, and most of them fit into this.
-        let mut content = Vec::with_capacity(1024);
-        file.take(limit_bytes.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|error| io_error(&error))?;
+        let (real, file) = self.open(path, Purpose::Read)?;
+        let content = read(&real, File::from(file), limit_bytes)?;
         if content.len() as u64 > limit_bytes {
             self.shared.metrics.note_limit("file_bytes");
             return Err(file_error(
@@ -194,6 +187,33 @@ impl State {
         }
         Ok(content)
     }
+}
+
+/// The content, and where that is longer than the limit, somewhat more than the limit of it.
+fn read(real: &Path, mut file: File, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
+    let failed = |error: io::Error| io_error(&error);
+    let mut content = Vec::new();
+    if real.starts_with(DEVICES) {
+        let mut start = [0; ATTRIBUTE_BYTES];
+        let count = file.read(&mut start).map_err(failed)?;
+        content.extend_from_slice(start.get(..count).unwrap_or_default());
+        if count < ATTRIBUTE_BYTES {
+            return Ok(content);
+        }
+    } else {
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(file_error(ErrorCode::IsADirectory, "is a directory"));
+        }
+        if !metadata.is_file() {
+            return Err(file_error(ErrorCode::Invalid, "not a regular file"));
+        }
+        // The kernel's own files say that they are empty, and most of them fit into this.
+        content.reserve(1024);
+    }
+    let left = limit_bytes.saturating_add(1);
+    file.take(left).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
 }
 
 /// Whether the last part of a path is an entry of the folder that stands before it.
@@ -255,6 +275,31 @@ fn open_following_none(path: &Path, purpose: Purpose) -> Option<rustix::io::Resu
         Err(Errno::NOSYS | Errno::PERM) => None,
         opened => Some(opened),
     }
+}
+
+/// Where a folder really lies. The kernel is asked once, and not for each part of the path.
+#[cfg(target_os = "linux")]
+fn real_folder(folder: &str) -> Option<String> {
+    use rustix::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+    let own = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    let real = match rustix::fs::readlink(own, Vec::new()) {
+        Ok(real) => real.into_string().ok()?,
+        Err(_) => return canonical(folder),
+    };
+    // It says so of what lies where no path leads.
+    real.starts_with('/').then_some(real)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn real_folder(folder: &str) -> Option<String> {
+    canonical(folder)
+}
+
+fn canonical(folder: &str) -> Option<String> {
+    let real = fs::canonicalize(folder).ok()?;
+    real.into_os_string().into_string().ok()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -329,6 +374,12 @@ mod tests {
         // These need the longer way.
         assert!(open_plain(&root.join("a"), Purpose::Read).is_none());
         assert!(open_plain(&root.join("link/a"), Purpose::Read).is_none());
+        let text = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        for folder in ["link", "real"] {
+            assert_eq!(real_folder(&text(folder)), Some(text("real")), "{folder}");
+        }
+        assert_eq!(real_folder(&text("a")), None);
+        assert_eq!(real_folder(&text("missing")), None);
     }
 
     #[test]
