@@ -14,11 +14,12 @@ pub mod publisher;
 pub mod query;
 pub mod random;
 pub mod system;
+pub mod telemetry;
 
 /// The functions of the contract: the real ones, or the fake host's.
 pub(crate) mod backend {
     #[cfg(target_arch = "wasm32")]
-    pub(crate) use crate::bindings::discovery::narthex::plugin::publisher;
+    pub(crate) use crate::bindings::discovery::narthex::plugin::{publisher, telemetry};
     #[cfg(target_arch = "wasm32")]
     pub(crate) use crate::bindings::host::narthex::plugin::{
         clock, dns, environment, events, files, http, log, query, random, system,
@@ -26,5 +27,6 @@ pub(crate) mod backend {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) use crate::fake::backend::{
         clock, dns, environment, events, files, http, log, publisher, query, random, system,
+        telemetry,
     };
 }

@@ -36,7 +36,7 @@ pub use error::{
 pub use executor::block_on;
 pub use exporter::Exporter;
 pub use host::{
-    clock, dns, environment, events, files, http, log, publisher, query, random, system,
+    clock, dns, environment, events, files, http, log, publisher, query, random, system, telemetry,
 };
 pub use manifest::{Manifest, Wants};
 pub use metrics::{

@@ -218,6 +218,11 @@ fn five_thousand_pods_are_followed_through_everything_that_breaks() {
     bench.agent.write("token", "second\n");
     bench.until_watched("after the token", &[("b", "behind a new token")]);
 
+    // As Prometheus tells of it.
+    let told = |name: &str| bench.agent.own_metric(name);
+    assert!(told("prometheus_sd_kubernetes_events_total") > PODS as f64);
+    assert!(told("prometheus_sd_kubernetes_failures_total") >= 4.0);
+
     let plugins = bench.agent.get("/api/v1/narthex/plugins");
     let status = &plugins["data"][0];
     assert_eq!(status["state"], "running", "{status}");

@@ -195,6 +195,11 @@ impl Host {
         self.0.borrow().published.clone()
     }
 
+    /// What the discovery tells of its own work, by `name{label="value"}`.
+    pub fn telemetry(&self) -> BTreeMap<String, f64> {
+        self.0.borrow().telemetry.clone()
+    }
+
     fn edit<R>(&self, change: impl FnOnce(&mut World) -> R) -> &Self {
         change(&mut self.0.borrow_mut());
         self
@@ -231,6 +236,8 @@ struct World {
     logged: Vec<(Level, String)>,
     publishing_fails: Option<CallError>,
     published: Vec<Vec<TargetGroup>>,
+    /// By the metric and its labels, as text.
+    telemetry: BTreeMap<String, f64>,
 }
 
 impl World {
@@ -420,6 +427,33 @@ pub(crate) mod backend {
                     None => Err("no such file or directory".to_owned()),
                 })
                 .collect())
+        }
+    }
+
+    pub(crate) mod telemetry {
+        use crate::bindings::discovery::narthex::plugin::telemetry::Metric;
+        use crate::bindings::host::narthex::plugin::plugin::CallError;
+        use crate::fake::current;
+        use crate::metrics::label_text;
+
+        pub(crate) fn add(metric: &Metric, value: f64) -> Result<(), CallError> {
+            let key = key(metric);
+            current().edit(|world| *world.telemetry.entry(key).or_default() += value);
+            Ok(())
+        }
+
+        pub(crate) fn set(metric: &Metric, value: Option<f64>) -> Result<(), CallError> {
+            let key = key(metric);
+            current().edit(|world| match value {
+                Some(value) => world.telemetry.insert(key, value),
+                None => world.telemetry.remove(&key),
+            });
+            Ok(())
+        }
+
+        fn key(metric: &Metric) -> String {
+            let (names, values): (Vec<String>, Vec<String>) = metric.labels.iter().cloned().unzip();
+            format!("{}{}", metric.name, label_text(&names, &values))
         }
     }
 

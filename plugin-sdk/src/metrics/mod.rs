@@ -6,7 +6,7 @@
 //! comes, and the first fault is what the collection fails with.
 
 mod describe;
-mod names;
+pub(crate) mod names;
 mod recorder;
 mod values;
 

@@ -6,6 +6,7 @@
 use narthex_plugin_sdk::dns::{self, Answer, RecordType};
 use narthex_plugin_sdk::events::sleep_ms;
 use narthex_plugin_sdk::target_groups::Published;
+use narthex_plugin_sdk::telemetry::Counter;
 use narthex_plugin_sdk::{
     ConfigError, Discovery, DnsError, DnsErrorCode, Duration, Error, Manifest, TargetGroup, tracing,
 };
@@ -25,6 +26,15 @@ pub struct Config {
     #[serde(default = "default_refresh_interval")]
     refresh_interval: Duration,
 }
+
+const LOOKUPS: Counter = Counter::new(
+    "prometheus_sd_dns_lookups_total",
+    "Names that were looked up for their targets.",
+);
+const LOOKUP_FAILURES: Counter = Counter::new(
+    "prometheus_sd_dns_lookup_failures_total",
+    "Names that were looked up for their targets in vain: nobody gave an answer.",
+);
 
 fn default_type() -> String {
     "SRV".to_owned()
@@ -71,6 +81,7 @@ impl Discovery for DnsDiscovery {
     }
 
     async fn run(self) -> Result<(), Error> {
+        LOOKUP_FAILURES.add(&[], 0.0);
         let mut published = Published::new();
         loop {
             let next = sleep_ms(self.refresh_interval_ms);
@@ -93,9 +104,13 @@ impl DnsDiscovery {
         for name in &self.names {
             match lookup(name, self.kind) {
                 Ok(answers) => groups.push(self.group(name, answers)),
-                Err(error) => tracing::error!("looking up {name}: {error}"),
+                Err(error) => {
+                    LOOKUP_FAILURES.add(&[], 1.0);
+                    tracing::error!("looking up {name}: {error}");
+                }
             }
         }
+        LOOKUPS.add(&[], self.names.len() as f64);
         groups
     }
 

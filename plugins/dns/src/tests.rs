@@ -203,6 +203,11 @@ fn what_keeps_targets_and_what_empties_them() {
             "looking up kept: too many requests"
         ]
     );
+    let expected = [
+        ("prometheus_sd_dns_lookup_failures_total".to_owned(), 2.0),
+        ("prometheus_sd_dns_lookups_total".to_owned(), 15.0),
+    ];
+    assert_eq!(host.telemetry(), expected.into());
 }
 
 /// The host keeps the targets of the run before until something is published.

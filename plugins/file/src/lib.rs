@@ -12,6 +12,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{self, SelectAll, StreamExt};
 use narthex_plugin_sdk::events::{Watch, sleep_ms};
 use narthex_plugin_sdk::target_groups::Published;
+use narthex_plugin_sdk::telemetry::{Counter, Gauge};
 use narthex_plugin_sdk::{
     ConfigError, Discovery, Duration, Error, FileError, FileErrorCode, Manifest, TargetGroup,
     files, glob, tracing,
@@ -29,6 +30,19 @@ pub struct Config {
     refresh_interval: Duration,
 }
 
+const READ_ERRORS: Counter = Counter::new(
+    "prometheus_sd_file_read_errors_total",
+    "Files with targets that could not be read or were wrong.",
+);
+const WATCHER_ERRORS: Counter = Counter::new(
+    "prometheus_sd_file_watcher_errors_total",
+    "Paths of files with targets that could not be watched.",
+);
+const MODIFIED: Gauge = Gauge::new(
+    "prometheus_sd_file_mtime_seconds",
+    "When the file was modified, as it was read last.",
+);
+
 /// So many watches may fire before the files are read again.
 const CHANGES_AT_ONCE: usize = 64;
 
@@ -42,6 +56,8 @@ pub struct FileDiscovery {
     refresh_interval_ms: u64,
     /// The last good groups of each file.
     known: BTreeMap<String, Vec<TargetGroup>>,
+    /// When each file was modified, as it was read last.
+    modified_ms: BTreeMap<String, i64>,
 }
 
 impl Discovery for FileDiscovery {
@@ -66,10 +82,13 @@ impl Discovery for FileDiscovery {
             paths: paths.collect(),
             refresh_interval_ms: config.refresh_interval.ms,
             known: BTreeMap::new(),
+            modified_ms: BTreeMap::new(),
         })
     }
 
     async fn run(mut self) -> Result<(), Error> {
+        READ_ERRORS.add(&[], 0.0);
+        WATCHER_ERRORS.add(&[], 0.0);
         let interval_ms = self.refresh_interval_ms;
         let mut published = Published::new();
         // Watched before they are read, so that no change falls between. Where nothing can be
@@ -107,7 +126,10 @@ impl FileDiscovery {
             };
             match Watch::new(&watched) {
                 Ok(watch) => all.push(watch),
-                Err(error) => tracing::error!("cannot watch {watched}: {error}"),
+                Err(error) => {
+                    WATCHER_ERRORS.add(&[], 1.0);
+                    tracing::error!("cannot watch {watched}: {error}");
+                }
             }
         }
         all
@@ -115,14 +137,22 @@ impl FileDiscovery {
 
     fn read_all(&mut self) {
         let mut now = BTreeMap::new();
+        let mut modified_ms = BTreeMap::new();
         for path in self.matching_files() {
-            match read(&path) {
+            let read = read(&path);
+            if !matches!(read, Ok(None)) {
+                let former = self.modified_ms.get(&path).copied();
+                let found = files::stat(&path).map(|metadata| metadata.modified_ms);
+                modified_ms.extend(found.ok().or(former).map(|ms| (path.clone(), ms)));
+            }
+            match read {
                 Ok(Some(groups)) => {
                     now.insert(path, groups);
                 }
                 // Gone between the listing and the reading.
                 Ok(None) => {}
                 Err(error) => {
+                    READ_ERRORS.add(&[], 1.0);
                     tracing::error!("{path}: {error}");
                     if let Some(former) = self.known.remove(&path) {
                         now.insert(path, former);
@@ -131,6 +161,21 @@ impl FileDiscovery {
             }
         }
         self.known = now;
+        self.tell(modified_ms);
+    }
+
+    fn tell(&mut self, modified_ms: BTreeMap<String, i64>) {
+        for (path, ms) in &modified_ms {
+            if self.modified_ms.get(path) != Some(ms) {
+                MODIFIED.set(&[("filename", path)], (ms / 1000) as f64);
+            }
+        }
+        for path in self.modified_ms.keys() {
+            if !modified_ms.contains_key(path) {
+                MODIFIED.end(&[("filename", path)]);
+            }
+        }
+        self.modified_ms = modified_ms;
     }
 
     /// The files there are. Where a folder cannot be listed, those that are known stay.

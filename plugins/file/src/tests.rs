@@ -293,3 +293,39 @@ fn what_the_host_refuses_is_tried_again() {
     assert_eq!(run(&host, r#"{"files": ["/t/a.json"]}"#).len(), 1);
     assert_eq!(errors(&host), ["too many targets"]);
 }
+
+#[test]
+fn ages_and_failures_are_told() {
+    let host = Host::install();
+    let good = r#"[{"targets": ["a:1"]}]"#;
+    host.set_now_ns(1_000_500_000_000);
+    host.write("/etc/narthex/a.json", good);
+    host.write("/etc/narthex/b.json", good);
+    host.then(|host| {
+        // It stays as it was, and still its time is known.
+        host.set_now_ns(2_000_000_000_000);
+        host.write("/etc/narthex/a.json", "[{");
+    });
+    host.then_pass_ms(1000);
+    host.then(|host| {
+        host.remove("/etc/narthex/b.json");
+    });
+    host.then_pass_ms(1000);
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let noted = seen.clone();
+    host.then(move |host| noted.borrow_mut().push(host.telemetry()));
+    run(&host, r#"{"files": ["*.json"]}"#);
+    let expected = |failures: f64| {
+        let name = |name: &str| format!("prometheus_sd_file_{name}");
+        std::collections::BTreeMap::from([
+            (
+                name("mtime_seconds{filename=\"/etc/narthex/a.json\"}"),
+                2000.0,
+            ),
+            (name("read_errors_total"), failures),
+            (name("watcher_errors_total"), 0.0),
+        ])
+    };
+    // Once when it was broken, and once when the other went.
+    assert_eq!(*seen.borrow(), [expected(2.0)]);
+}

@@ -6,6 +6,7 @@
 use narthex_plugin_sdk::events::{sleep_ms, timeout_ms};
 use narthex_plugin_sdk::http::{Client, Response};
 use narthex_plugin_sdk::target_groups::{self, Published, StaticGroup};
+use narthex_plugin_sdk::telemetry::{Counter, REFRESH_FAILURES};
 use narthex_plugin_sdk::{
     ConfigError, Discovery, Duration, Error, Manifest, TargetGroup, WithHttp, tracing,
 };
@@ -21,6 +22,11 @@ pub struct Config {
     #[serde(default = "default_refresh_interval")]
     refresh_interval: Duration,
 }
+
+const FAILURES: Counter = Counter::new(
+    "prometheus_sd_http_failures_total",
+    "Requests for targets that failed, or whose answers were wrong.",
+);
 
 fn default_refresh_interval() -> Duration {
     Duration { ms: 60_000 }
@@ -53,6 +59,8 @@ impl Discovery for HttpDiscovery {
     }
 
     async fn run(self) -> Result<(), Error> {
+        FAILURES.add(&[], 0.0);
+        REFRESH_FAILURES.add(&[], 0.0);
         let mut published = Published::new();
         loop {
             let next = sleep_ms(self.config.refresh_interval.ms);
@@ -61,6 +69,8 @@ impl Discovery for HttpDiscovery {
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
+                FAILURES.add(&[], 1.0);
+                REFRESH_FAILURES.add(&[], 1.0);
                 tracing::error!("{}: {error}", self.config.url);
             }
             next.await?;

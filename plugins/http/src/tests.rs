@@ -211,6 +211,11 @@ fn what_is_wrong_keeps_the_last_good_groups() {
         assert_eq!(errors.len(), 1, "{bad:?}: {errors:?}");
         let text = errors[0].strip_prefix("http://list/targets: ").unwrap();
         assert!(text.starts_with(expected), "{bad:?}: {text}");
+        let failures = [
+            ("prometheus_sd_http_failures_total".to_owned(), 1.0),
+            ("prometheus_sd_refresh_failures_total".to_owned(), 1.0),
+        ];
+        assert_eq!(host.telemetry(), failures.into());
     }
 }
 

@@ -24,6 +24,7 @@ use crate::objects::{self, Identity};
 use crate::pieces::{Items, Lines};
 use crate::resource::{Resource, encode};
 use crate::shared::Shared;
+use crate::telemetry::{self, Kind, Seen};
 use answer::{Failure, check};
 
 /// Objects in one answer of a list.
@@ -51,6 +52,7 @@ pub(crate) struct Feed {
     pub(crate) shared: Rc<Shared>,
     /// What was complained of last, and not mended since.
     pub(crate) trouble: Trouble,
+    pub(crate) seen: Seen,
 }
 
 /// A failure that goes on is told once.
@@ -59,6 +61,7 @@ pub(crate) struct Trouble(Cell<Option<String>>);
 
 impl Feed {
     pub(crate) async fn run(self) {
+        telemetry::FAILURES.add(&[], 0.0);
         let mut backoff = Backoff::new();
         loop {
             match self.list().await {
@@ -122,6 +125,7 @@ impl Feed {
         let mut items = Items::default();
         while let Some(bytes) = piece(&mut incoming, PIECE_MS).await? {
             items.push(&bytes, |item| self.put_item(item, keys))?;
+            self.seen.tell(self.resource);
         }
         let frame: ListFrame = serde_json::from_slice(items.frame())
             .map_err(|error| Failure::Broken(format!("the list is no sound JSON: {error}")))?;
@@ -130,6 +134,7 @@ impl Feed {
 
     fn put_item(&self, item: &[u8], keys: &mut HashSet<String>) -> Result<(), Failure> {
         keys.insert(self.put(item)?.key());
+        self.seen.count(Kind::Add);
         Ok(())
     }
 
@@ -210,6 +215,7 @@ impl Feed {
             let taken = lines.push(&bytes, |line| self.take_event(line, version));
             // What came before something broken holds.
             self.shared.tell();
+            self.seen.tell(self.resource);
             taken?;
         }
         match lines.rest() {
@@ -224,8 +230,15 @@ impl Feed {
         let event: Event<'_> = serde_json::from_slice(line)?;
         let json = event.object.get().as_bytes();
         let reached = match &*event.kind {
-            "ADDED" | "MODIFIED" => self.put(json)?.version,
+            kind @ ("ADDED" | "MODIFIED") => {
+                self.seen.count(match kind {
+                    "ADDED" => Kind::Add,
+                    _ => Kind::Update,
+                });
+                self.put(json)?.version
+            }
             "DELETED" => {
+                self.seen.count(Kind::Delete);
                 let identity = objects::identify(json)?;
                 let mut cluster = self.shared.cluster.borrow_mut();
                 cluster.remove(self.resource, &identity.key());
@@ -285,6 +298,7 @@ impl Feed {
     }
 
     fn complain(&self, doing: &str, failure: &Failure) {
+        telemetry::FAILURES.add(&[], 1.0);
         let text = format!("cannot {doing} {}: {failure}", self.name());
         let known = self.trouble.0.take();
         match known.as_ref() == Some(&text) {

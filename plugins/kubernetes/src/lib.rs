@@ -21,6 +21,7 @@ mod publication;
 mod resource;
 mod selectors;
 mod shared;
+mod telemetry;
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +38,7 @@ use connection::Connection;
 use feed::{Feed, Trouble};
 use resource::Resource;
 use shared::{Scope, Shared};
+use telemetry::Seen;
 
 narthex_plugin_sdk::discovery!(KubernetesDiscovery);
 
@@ -94,6 +96,7 @@ impl Discovery for KubernetesDiscovery {
                 connection: connection.clone(),
                 shared: shared.clone(),
                 trouble: Trouble::default(),
+                seen: Seen::default(),
             };
             feed.run()
         });

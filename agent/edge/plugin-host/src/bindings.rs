@@ -128,7 +128,7 @@ pub(crate) mod v0_1 {
 }
 
 pub(crate) use discovery::exports::narthex::plugin::targets;
-pub(crate) use discovery::narthex::plugin::publisher;
+pub(crate) use discovery::narthex::plugin::{publisher, telemetry};
 pub(crate) use exporter::exports::narthex::plugin::metrics;
 pub(crate) use exporter::narthex::plugin::{
     clock, dns, environment, events, files, http, log, plugin, query, random, system,

@@ -347,7 +347,8 @@ fn check_imports(world: World, contract: Contract, imports: &[String]) -> Result
                 Contract::NEWEST.as_str()
             )));
         }
-        let not_exporters = name == "publisher" || (name == "events" && contract == Contract::V0_1);
+        let not_exporters = matches!(name, "publisher" | "telemetry")
+            || (name == "events" && contract == Contract::V0_1);
         if not_exporters && world == World::Exporter {
             return Err(LoadError::Needs(format!(
                 "the plugin is an exporter and needs {import}, which only discoveries have"
@@ -390,6 +391,7 @@ fn offered(contract: Contract) -> &'static [&'static str] {
             "dns",
             "query",
             "publisher",
+            "telemetry",
         ],
     }
 }

@@ -11,10 +11,12 @@ use prometheus::{
 };
 
 use crate::host::Pool;
+use crate::host::telemetry::{Page, Telemetry, Teller};
 use crate::status::Usage;
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
+    telemetry: Arc<Telemetry>,
     state: IntGaugeVec,
     calls: IntCounterVec,
     call_seconds: CounterVec,
@@ -47,6 +49,8 @@ pub(crate) const STATES: [&str; 7] = [
 impl Metrics {
     pub(crate) fn new(registry: &Registry, pool: &Arc<Pool>) -> Result<Self, prometheus::Error> {
         registry.register(Box::new(TotalMemory::new(pool.clone())?))?;
+        let telemetry = Arc::new(Telemetry::default());
+        registry.register(Box::new(Page(telemetry.clone())))?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
@@ -82,6 +86,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(load_seconds.clone()))?;
         Ok(Metrics {
+            telemetry,
             state: gauges(
                 "narthex_plugin_state",
                 "1 for the state the plugin is in, 0 for the others.",
@@ -316,8 +321,14 @@ impl PluginMetrics {
         }
     }
 
+    /// For an instance that tells of its own work.
+    pub(crate) fn teller(&self) -> Teller {
+        self.all.telemetry.teller(&self.plugin)
+    }
+
     /// A plugin that is gone leaves no series behind.
     pub(crate) fn remove(&self) {
+        self.all.telemetry.remove(&self.plugin);
         let plugin = [self.plugin.as_str()];
         for vec in [
             &self.all.calls,

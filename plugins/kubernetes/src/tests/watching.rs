@@ -47,6 +47,25 @@ fn objects_come_change_and_go() {
         "an empty group has no labels"
     );
     assert_eq!(complaints(&host), [""; 0]);
+    let events = |kind: &str| {
+        format!("prometheus_sd_kubernetes_events_total{{event={kind:?},role=\"pod\"}}")
+    };
+    let expected = [
+        (events("add"), 2.0),
+        (events("delete"), 1.0),
+        (events("update"), 2.0),
+        ("prometheus_sd_kubernetes_failures_total".to_owned(), 0.0),
+    ];
+    assert_eq!(host.telemetry(), expected.into());
+}
+
+#[test]
+fn failures_are_counted() {
+    let host = Host::install();
+    host.answer("GET", &format!("{SERVER}*"), Reply::new(500));
+    run(&pods());
+    let failures = host.telemetry()["prometheus_sd_kubernetes_failures_total"];
+    assert!(failures >= 1.0, "{failures}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod memory;
 pub(crate) mod publisher;
 mod query;
 pub(crate) mod system;
+pub(crate) mod telemetry;
 pub(crate) mod wasi;
 pub(crate) mod watching;
 
@@ -38,6 +39,7 @@ use log::LogGate;
 use memory::Held;
 pub(crate) use memory::Pool;
 use publisher::Publisher;
+use telemetry::Teller;
 use wasi::Wasi;
 
 /// What an instance was stopped by, other than its own fault.
@@ -78,6 +80,8 @@ pub(crate) struct State {
     events: Events,
     http: Http,
     pub(crate) publisher: Option<Publisher>,
+    /// Since something was told.
+    teller: Option<Teller>,
     memory: Held,
     /// For components that import it.
     wasi: Option<Box<Wasi>>,
@@ -99,6 +103,7 @@ impl State {
             events: Events::new(shared.services.watching.clone()),
             http: Http::default(),
             publisher: None,
+            teller: None,
             memory: Held::default(),
             wasi: None,
             shared,

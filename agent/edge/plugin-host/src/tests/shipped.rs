@@ -114,7 +114,24 @@ async fn file_finds_targets_and_follows_them() {
     std::os::unix::fs::symlink(".2", bench.path("targets/.new")).unwrap();
     std::fs::rename(bench.path("targets/.new"), &c).unwrap();
     until_groups(&groups, &format!("{b}:0=b:2 {b}:0=b:3 {c}:0=c:2")).await;
+    let told = |name: &str, path: &str| bench.metric(name, &[("filename", path)]);
+    let seconds = |path: &str| {
+        let modified = std::fs::metadata(path).unwrap().modified().unwrap();
+        let since_1970 = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+        Some(since_1970.as_secs() as f64)
+    };
+    let mtime = "prometheus_sd_file_mtime_seconds";
+    assert_eq!(told(mtime, &b), seconds(&b));
+    assert_eq!(told(mtime, &a), None, "it is gone");
+    let errors = bench.metric("prometheus_sd_file_read_errors_total", &[]);
+    assert!(errors >= Some(1.0), "{errors:?}");
     running.abort();
+    until("its times end with it", || {
+        told(mtime, &b).is_none().then_some(())
+    })
+    .await;
+    let errors_later = bench.metric("prometheus_sd_file_read_errors_total", &[]);
+    assert_eq!(errors_later, errors);
 
     let outside = serde_json::json!({"files": ["/etc/passwd.json"]});
     let (running, groups) = run(&bench, "file", outside, "/".into()).await;
