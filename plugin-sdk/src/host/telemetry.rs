@@ -12,7 +12,7 @@ use super::backend::telemetry;
 use crate::bindings::discovery::narthex::plugin::telemetry::Metric;
 use crate::metrics::names::is_metric_name;
 
-/// Fails of a discovery that asks again and again: what Prometheus's alerts look at. The host adds
+/// Failures of a discovery that asks again and again: what Prometheus's alerts look at. The host adds
 /// the label `mechanism`.
 pub const REFRESH_FAILURES: Counter = Counter::new(
     "prometheus_sd_refresh_failures_total",

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::hash::{Hash, Hasher};
 
 use narthex_plugin_sdk::events::sleep_ms;
+use narthex_plugin_sdk::telemetry::REFRESH_FAILURES;
 use narthex_plugin_sdk::{Error, TargetGroup, log, publisher, tracing};
 
 use crate::config::{Filter, Settings};
@@ -53,9 +54,11 @@ pub async fn run(settings: &Settings, cloud: &impl Cloud) -> Result<(), Error> {
         zones_are_missed: false,
         published: None,
     };
+    REFRESH_FAILURES.add(&[], 0.0);
     loop {
         let next = sleep_ms(settings.refresh_interval_ms);
         if let Err(error) = refresher.refresh().await {
+            REFRESH_FAILURES.add(&[], 1.0);
             tracing::error!("{error}");
         }
         next.await?;

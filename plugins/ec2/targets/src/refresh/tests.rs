@@ -161,6 +161,8 @@ fn what_has_changed_is_published_and_errors_change_nothing() {
     ];
     assert_eq!(published, expected);
     assert_eq!(errors(&host), ["no answer", "the second page is missing"]);
+    let failures = ("prometheus_sd_refresh_failures_total".to_owned(), 2.0);
+    assert_eq!(host.telemetry(), [failures].into());
     let asked = SCRIPT.with_borrow(|script| script.asked.clone());
     let expected = ["connect", "zones"].into_iter();
     let expected: Vec<&str> = expected.chain(["instances 1"; 6]).collect();
