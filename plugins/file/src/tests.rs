@@ -317,7 +317,7 @@ fn ages_and_failures_are_told() {
     run(&host, r#"{"files": ["*.json"]}"#);
     let expected = |failures: f64| {
         let name = |name: &str| format!("prometheus_sd_file_{name}");
-        std::collections::BTreeMap::from([
+        BTreeMap::from([
             (
                 name("mtime_seconds{filename=\"/etc/narthex/a.json\"}"),
                 2000.0,
