@@ -138,8 +138,10 @@ impl New {
             );
             return Ok(Some(folder.canonicalize()?));
         }
+        // The checkout may be gone, or on another machine, where this program was built.
+        let built_from = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let program = std::env::current_exe().ok();
-        let places = [std::env::current_dir().ok(), program];
+        let places = [std::env::current_dir().ok(), program, Some(built_from)];
         let above = places.iter().flatten().flat_map(|place| place.ancestors());
         Ok(above
             .map(|folder| folder.join("plugin-sdk"))
