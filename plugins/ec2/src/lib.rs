@@ -29,7 +29,8 @@ impl Discovery for Ec2Discovery {
 
     fn manifest() -> Manifest {
         let manifest = Manifest::new("finds EC2 instances")
-            .requests("https://ec2.*.amazonaws.com/*")
+            // Which of them is needed, a configuration says; what is refused is told by its URL.
+            .may_request("https://ec2.*.amazonaws.com/*")
             .may_request("https://sts.*.amazonaws.com/*")
             // What machines and containers know of themselves.
             .may_request("http://169.254.169.254/*")

@@ -46,8 +46,11 @@ fn requests_are_made_as_http_config_says() {
 #[test]
 fn wants() {
     let manifest = Ec2Discovery::manifest();
-    assert_eq!(manifest.wants.http, ["https://ec2.*.amazonaws.com/*"]);
-    assert!(manifest.optional.http.contains(&"*://*".to_owned()));
+    // It depends on the configuration what it cannot do without.
+    assert!(manifest.wants.http.is_empty());
+    for url in ["https://ec2.*.amazonaws.com/*", "*://*"] {
+        assert!(manifest.optional.http.contains(&url.to_owned()), "{url}");
+    }
     assert!(manifest.wants.files.is_empty() && manifest.wants.environment.is_empty());
     let names = manifest.optional.environment;
     assert!(names.contains(&"AWS_WEB_IDENTITY_TOKEN_FILE".to_owned()));

@@ -42,8 +42,7 @@ impl Agent {
             folder: tempfile::tempdir().unwrap(),
             address: format!("127.0.0.1:{}", free_port()),
             variables: BTreeMap::new(),
-            // The plugin waits until that is granted.
-            urls: vec!["https://ec2.*.amazonaws.com/*".to_owned()],
+            urls: Vec::new(),
             process: None,
         }
     }
