@@ -94,6 +94,10 @@ impl Parts {
         self.scrape.shutdown().await;
         self.ruler.shutdown().await;
         self.notify.shutdown().await;
+        // Nobody is told any more that the plugins which found targets are gone.
+        for discovery in [&self.discovery, &self.alertmanagers] {
+            discovery.apply(narthex_discovery::Config::default());
+        }
         self.plugins.shutdown().await;
         if seal_on_stop && let Err(error) = self.store.seal() {
             tracing::error!("sealing the store: {error}; all samples are in its log");
