@@ -1,6 +1,7 @@
 //! WASI for components whose language cannot do without it: one that reaches nothing. There are
 //! clocks and random numbers; what is written goes to the log; the environment, the arguments and
-//! the file system are empty; there are no sockets.
+//! the file system are empty; there are no sockets. In a recorded world clocks and numbers are
+//! recorded ones, but sleeping takes its time.
 //!
 //! Keeps true: whatever a component waits for here ends by the call's deadline and with the
 //! instance.
@@ -9,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
@@ -16,9 +18,12 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll as waiting;
 use wasmtime_wasi::p2::bindings::sync::io::poll;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView,
+};
 
 use crate::bindings::log::Level;
+use crate::replay::Replay;
 use crate::shared::Shared;
 
 use super::State;
@@ -29,6 +34,9 @@ const RESOURCES: usize = 1000;
 
 /// Random numbers at once.
 const RANDOM_BYTES: u64 = 1 << 20;
+
+/// In a recorded world they come again after so many.
+const RECORDED_RANDOM_BYTES: usize = 4096;
 
 pub(crate) struct Wasi {
     ctx: WasiCtx,
@@ -44,12 +52,43 @@ impl Wasi {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
+        if let Some(replay) = &shared.replay {
+            let random = || Deterministic::new(replay.random_bytes(RECORDED_RANDOM_BYTES));
+            ctx.wall_clock(RecordedClock(replay.clone()))
+                .monotonic_clock(RecordedClock(replay.clone()))
+                .secure_random(random())
+                .insecure_random(random())
+                .insecure_random_seed(0);
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         Wasi {
             ctx: ctx.build(),
             table,
         }
+    }
+}
+
+/// The clock of a recorded world, which stands still while a component computes.
+struct RecordedClock(Arc<Replay>);
+
+impl HostWallClock for RecordedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.wall()
+    }
+}
+
+impl HostMonotonicClock for RecordedClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

@@ -451,6 +451,11 @@ impl Replay {
         &self.recording.system
     }
 
+    pub(crate) fn random_bytes(&self, count: usize) -> Vec<u8> {
+        let numbers = std::iter::repeat_with(|| self.random().to_le_bytes());
+        numbers.flatten().take(count).collect()
+    }
+
     /// The same numbers in each run: those of the generator SplitMix64, from 0.
     pub(crate) fn random(&self) -> u64 {
         let mut run = self.run();

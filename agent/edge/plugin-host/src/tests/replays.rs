@@ -8,8 +8,10 @@ use narthex_model::TargetGroup;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::guest::Guest;
 use super::outside;
 use super::shipped::built;
+use super::value_of;
 use crate::Limits;
 use crate::replay::{
     Answer, Exchange, Failure, LogLevel, Lookup, NameKind, NameRecord, Recording, Said, SystemFacts,
@@ -43,13 +45,16 @@ impl Bench {
 
     /// None where the plugin is not built. All that it wants is granted, and this.
     fn trial(&self, plugin: &str, more: Capabilities, recording: Recording) -> Option<Trial> {
-        let wasm = built(plugin)?;
+        Some(self.trial_of(&built(plugin)?, plugin, more, recording))
+    }
+
+    fn trial_of(&self, wasm: &[u8], name: &str, more: Capabilities, recording: Recording) -> Trial {
         let _inside = self.runtime.enter();
-        let loaded = self.bench.load(plugin, &wasm).unwrap();
+        let loaded = self.bench.load(name, wasm).unwrap();
         let mut grant = loaded.all_wants();
         grant.http.extend(more.http);
         grant.files.extend(more.files);
-        Some(loaded.trial(grant.into(), Some(recording)))
+        loaded.trial(grant.into(), Some(recording))
     }
 
     fn recording(&self) -> Recording {
@@ -293,4 +298,32 @@ fn facts_are_those_of_the_recording() {
     assert_eq!(labels.get("nodename"), Some("recorded"));
     // This machine has processors.
     assert!(family("node_cpu_seconds_total").is_none());
+}
+
+#[test]
+fn clocks_of_wasi_are_those_of_the_recording() {
+    const PACKAGES: &str = "
+package wasi:clocks@0.2.0 {
+  interface monotonic-clock { now: func() -> u64; }
+}";
+    const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.0";
+    let guest = Guest::exporter()
+        .wasi(PACKAGES, "import wasi:clocks/monotonic-clock@0.2.0;")
+        .foreign_import(CLOCK, "now", "(func $now (result i64))")
+        .function(
+            "(func $now_ms (result i32)
+               (i32.wrap_i64 (i64.div_u (call $now) (i64.const 1000000))))",
+        )
+        .gives_result_of("now", "(call $now_ms)");
+    let bench = Bench::new(Limits::default());
+    let more = Capabilities::default();
+    let trial = bench.trial_of(&guest.build(), "a", more, bench.recording());
+    let _inside = bench.runtime.enter();
+    let mut instance = trial.exporter(&json!({})).unwrap();
+    for expected in [0.0, 0.0, 1500.0] {
+        if expected > 0.0 {
+            trial.pass_ms(1500);
+        }
+        assert_eq!(value_of(&instance.collect()), Some(expected));
+    }
 }

@@ -175,3 +175,44 @@ impl Content {
         self.head.is_some() || !self.pieces.is_empty() || self.end.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(body: &str, stays_open: bool) -> Stream {
+        let head = Head {
+            status: 200,
+            headers: Vec::new(),
+            url: String::new(),
+        };
+        let (wake, _) = tokio::sync::mpsc::channel(1);
+        Stream::complete(Ok((head, body.as_bytes().to_vec(), stays_open)), wake)
+    }
+
+    fn taken(stream: &Stream) -> String {
+        match stream.take() {
+            Ok(Progress::Pending) => "pending".to_owned(),
+            Ok(Progress::Head(head)) => format!("head {}", head.status),
+            Ok(Progress::Body(body)) => format!("body {}", body.len()),
+            Ok(Progress::End) => "end".to_owned(),
+            Err(error) => error.message,
+        }
+    }
+
+    #[test]
+    fn a_recorded_answer_is_there_at_once() {
+        for (body, stays_open, expected) in [
+            ("abc", false, ["head 200", "body 3", "end"]),
+            ("abc", true, ["head 200", "body 3", "pending"]),
+            ("", false, ["head 200", "end", "pending"]),
+            ("", true, ["head 200", "pending", "pending"]),
+        ] {
+            let stream = complete(body, stays_open);
+            assert!(stream.tell() && !stream.tell());
+            assert_eq!(expected.map(|_| taken(&stream)), expected, "{body}");
+            // Nothing more comes.
+            assert!(!stream.tell());
+        }
+    }
+}
