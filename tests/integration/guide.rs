@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::agent::{PATIENCE, free_port};
-use crate::plugin_tools::environment;
+use crate::plugin_tools::{Desk, environment};
 
 const PAGE: &str = include_str!("../../plugin-sdk/GUIDE.md");
 
@@ -141,9 +141,9 @@ impl Drop for Reader {
 
 #[test]
 fn the_guide_does_what_it_says() {
-    let folder = tempfile::tempdir().unwrap();
+    let desk = Desk::at("guide");
     let mut reader = Reader {
-        folder: folder.path().to_owned(),
+        folder: desk.folder.clone(),
         port: free_port(),
         running: Vec::new(),
     };

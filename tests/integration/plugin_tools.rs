@@ -1,14 +1,17 @@
 //! `narthex plugin`: what it says where something is wrong, cases that fail, recording, and writing
 //! grants. That it works is shown by the guide, which is followed elsewhere.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::agent::plugin;
+use crate::agent::{PATIENCE, plugin};
 use crate::server::{Answer, Target};
 
 /// The binary is on the PATH; what cargo builds, and crates it has, are kept from one run to the
@@ -39,20 +42,44 @@ struct Done {
     said: String,
 }
 
-/// A folder in which commands are run.
-struct Desk {
-    folder: TempDir,
+/// An empty folder in which commands are run.
+pub(crate) struct Desk {
+    pub(crate) folder: PathBuf,
+    /// Removes it at the end.
+    _temporary: Option<TempDir>,
+    /// Keeps other processes from it until the end.
+    _lock: Option<File>,
 }
 
 impl Desk {
     fn new() -> Desk {
+        let folder = tempfile::tempdir().unwrap();
         Desk {
-            folder: tempfile::tempdir().unwrap(),
+            folder: folder.path().to_owned(),
+            _temporary: Some(folder),
+            _lock: None,
+        }
+    }
+
+    /// For projects that are built: always at the same place, as cargo keeps what it builds by the
+    /// place of the sources.
+    pub(crate) fn at(name: &str) -> Desk {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("desks");
+        fs::create_dir_all(&kept).unwrap();
+        let lock = File::create(kept.join(format!("{name}.lock"))).unwrap();
+        lock.lock().unwrap();
+        let folder = kept.join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        Desk {
+            folder,
+            _temporary: None,
+            _lock: Some(lock),
         }
     }
 
     fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
+        self.folder.join(file)
     }
 
     fn write(&self, file: &str, content: impl AsRef<[u8]>) {
@@ -72,7 +99,7 @@ impl Desk {
     fn run_with(&self, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Done {
         let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
         command.arg("plugin").args(arguments);
-        command.current_dir(self.folder.path());
+        command.current_dir(&self.folder);
         environment(&mut command);
         change(&mut command);
         let output = command.output().unwrap();
@@ -106,7 +133,7 @@ const CDYLIB: &str = "crate-type = [\"cdylib\"]";
 
 #[test]
 fn what_is_wrong_is_said_with_what_to_do() {
-    let desk = Desk::new();
+    let desk = Desk::at("wrong");
     fs::create_dir(desk.path("there")).unwrap();
     fs::create_dir(desk.path("empty")).unwrap();
     desk.project("rlib", "", "");
@@ -227,6 +254,15 @@ fn what_is_wrong_is_said_with_what_to_do() {
     ] {
         assert_eq!(desk.run(&arguments).code, 2, "{arguments:?}");
     }
+    let no_way = desk.run_with(&["build", "case"], |command| {
+        command.env("NARTHEX_WASM_TOOLCHAIN", "sword");
+    });
+    let expected = "NARTHEX_WASM_TOOLCHAIN is neither rustup nor debian\n";
+    assert!(
+        no_way.code == 1 && no_way.said.contains(expected),
+        "{}",
+        no_way.said
+    );
     let without_cargo = desk.run_with(&["build", "case"], |command| {
         command.env("PATH", desk.path("empty"));
     });
@@ -278,11 +314,160 @@ fn a_file_is_measured_and_told_as_json() {
     );
 }
 
+#[test]
+fn each_command_has_an_example() {
+    let desk = Desk::new();
+    for command in ["new", "build", "test", "run", "bench", "inspect", "allow"] {
+        let help = desk.run(&[command, "--help"]);
+        let (_, example) = help.printed.split_once("\nExample").unwrap();
+        assert!(
+            example.contains(&format!("\n  narthex plugin {command}")),
+            "{example}"
+        );
+    }
+}
+
+/// A plugin that runs on the terminal.
+struct OnTerminal {
+    process: Child,
+    seen: Arc<Mutex<String>>,
+}
+
+impl OnTerminal {
+    fn start(desk: &Desk, arguments: &[&str]) -> OnTerminal {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+        command.args(["plugin", "run"]).args(arguments);
+        command.current_dir(&desk.folder);
+        environment(&mut command);
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let outputs: [Box<dyn Read + Send>; 2] = [
+            Box::new(process.stdout.take().unwrap()),
+            Box::new(process.stderr.take().unwrap()),
+        ];
+        for output in outputs {
+            let seen = seen.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    *seen.lock().unwrap() += &format!("{line}\n");
+                }
+            });
+        }
+        OnTerminal { process, seen }
+    }
+
+    /// Waits for a text that comes after what was seen before; gives all that came with it.
+    fn until(&self, text: &str) -> String {
+        // What is built on the way takes its time.
+        let patience = Instant::now() + 10 * PATIENCE;
+        loop {
+            let mut seen = self.seen.lock().unwrap();
+            if seen.contains(text) {
+                return std::mem::take(&mut *seen);
+            }
+            assert!(Instant::now() < patience, "{text} does not come: {seen}");
+            drop(seen);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// As by ctrl-C. Gives the exit code.
+    fn end(mut self) -> Option<i32> {
+        let id = self.process.id().to_string();
+        Command::new("kill").args(["-INT", &id]).status().unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_file_runs_until_ctrl_c_and_a_new_one_takes_over() {
+    let desk = Desk::new();
+    desk.write("a.wasm", fs::read(plugin("custom-metric")).unwrap());
+    let running = OnTerminal::start(&desk, &["a.wasm", "--interval", "100ms"]);
+    running.until("\ncustom_metric_example ");
+    desk.write("a.wasm", "no plugin");
+    running.until("a.wasm: the file is not WebAssembly: it starts with");
+    running.until("\ncustom_metric_example ");
+    // An old one, which is a discovery.
+    desk.write("a.wasm", fs::read(plugin("file")).unwrap());
+    running.until("plugin a waits for a grant: run it with --grant-all");
+    running.until("\ncustom_metric_example ");
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
+fn a_discovery_runs_on_the_terminal() {
+    let desk = Desk::new();
+    desk.write(
+        "list/a.json",
+        r#"[{"targets": ["a:1"], "labels": {"x": "y"}}]"#,
+    );
+    let file = plugin("file").display().to_string();
+    let config = format!("files: [\"{}\"]", desk.path("list/*.json").display());
+    let arguments = [&file, "--grant-all", "--config", &config];
+    let running = OnTerminal::start(&desk, &arguments);
+    running.until("  {__address__=\"a:1\"}\n");
+    desk.write("list/a.json", "[]");
+    running.until("a.json:0: gone\n");
+    assert_eq!(running.end(), Some(0));
+    let once = desk.run(&[&["run"], &arguments[..], &["--once"]].concat());
+    assert_eq!(
+        (once.code, once.printed.as_str()),
+        (0, "# 0 groups\n"),
+        "{}",
+        once.said
+    );
+    let refused = desk.run(&["run", &file, "--grant-all", "--once"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .printed
+            .contains("# failed: file_sd_configs: missing field `files`"),
+        "{}",
+        refused.printed
+    );
+}
+
+#[test]
+fn a_project_is_built_again_when_its_sources_change() {
+    let desk = Desk::at("changing");
+    let made = desk.run(&["new", "changing", "--kind", "exporter"]);
+    assert_eq!(made.code, 0, "{}", made.said);
+    let status = r#"{"requests": 7, "queues": [{"name": "a", "length": 1}]}"#;
+    let target = Target::start(Answer::Metrics(status.to_owned()));
+    let port = target.address().replace("127.0.0.1:", "");
+    let source = "changing/src/lib.rs";
+    let first = desk.read(source).replace("8080", &port);
+    desk.write(source, &first);
+    let built = desk.run(&["build", "changing"]);
+    assert_eq!(built.code, 0, "{}", built.said);
+    let arguments = ["changing", "--grant-all", "--interval", "200ms"];
+    let running = OnTerminal::start(&desk, &arguments);
+    running.until("# HELP changing_queue_length Jobs that wait, by queue.\n");
+    desk.write(source, first.replace("Jobs that wait", "Those that wait"));
+    running.until("# HELP changing_queue_length Those that wait, by queue.\n");
+    desk.write(source, first.replace("fn collect", "fn colect"));
+    running.until("changing was not built; why is said above; the former one goes on");
+    running.until("# HELP changing_queue_length Those that wait, by queue.\n");
+    assert_eq!(running.end(), Some(0));
+}
+
 /// The whole life of a project's cases: they differ, ask for what is not there, and are recorded
 /// anew.
 #[test]
 fn cases_fail_and_are_recorded() {
-    let desk = Desk::new();
+    let desk = Desk::at("recorded");
     let made = desk.run(&["new", "recorded", "--kind", "exporter"]);
     assert_eq!(made.code, 0, "{}", made.said);
     let target = Target::start(Answer::Metrics(

@@ -32,7 +32,7 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// From which level on the parts that a tool uses are heard.
-    pub(crate) fn log_level(&self) -> &'static str {
+    pub(crate) fn log_level(&self) -> &str {
         match self {
             Tool::Plugin(tool) => tool.log_level(),
             _ => "warn",

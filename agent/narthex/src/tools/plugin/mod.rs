@@ -59,9 +59,9 @@ impl PluginTool {
         }
     }
 
-    pub(crate) fn log_level(&self) -> &'static str {
+    pub(crate) fn log_level(&self) -> &str {
         match self {
-            PluginTool::Run(_) => "info",
+            PluginTool::Run(run) => run.log_level(),
             _ => "warn",
         }
     }
@@ -96,6 +96,12 @@ impl Shop {
         let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
         let loaded = self.bench.load(&name, &bytes);
         loaded.with_context(|| file.display().to_string())
+    }
+
+    /// Without waiting for what is still under way.
+    fn close(self) {
+        drop(self.bench);
+        self.runtime.shutdown_background();
     }
 }
 

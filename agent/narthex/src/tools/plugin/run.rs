@@ -39,6 +39,9 @@ pub(crate) struct Run {
     /// Build a project faster, for a plugin that is larger and slower.
     #[arg(long)]
     debug: bool,
+    /// Only log messages of this level or above.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = ["debug", "info", "warn", "error"])]
+    log_level: String,
 }
 
 const INTERVAL_MS: u64 = 15_000;
@@ -64,15 +67,26 @@ enum Next {
 }
 
 impl Run {
+    pub(crate) fn log_level(&self) -> &str {
+        &self.log_level
+    }
+
     pub(crate) fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
         let shop = Shop::open()?;
+        let ran = self.go_on(&shop, out);
+        shop.close();
+        ran
+    }
+
+    /// Until it is told to end.
+    fn go_on(&self, shop: &Shop, out: &mut dyn Write) -> anyhow::Result<()> {
         let source = Source::of(&self.plugin)?;
         let config = self.permission.config()?;
         let _inside = shop.runtime.enter();
         let mut watcher = Watcher::new(watched(&source), Options::default());
         let mut live: Option<Live> = None;
         loop {
-            match self.start(&shop, &source, &config) {
+            match self.start(shop, &source, &config) {
                 Ok(new) => live = Some(new),
                 Err(error) if self.once => return Err(error),
                 Err(error) => {
