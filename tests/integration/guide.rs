@@ -143,7 +143,7 @@ impl Drop for Reader {
 fn the_guide_does_what_it_says() {
     let desk = Desk::at("guide");
     let mut reader = Reader {
-        folder: desk.folder.clone(),
+        folder: desk.folder,
         port: free_port(),
         running: Vec::new(),
     };

@@ -26,6 +26,10 @@ pub(crate) fn environment(command: &mut Command) {
         .env("PATH", path)
         .env("CARGO_TARGET_DIR", kept.join("written-plugins"))
         .env("CARGO_NET_OFFLINE", "true")
+        // What is built takes less room so.
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
         .env("NARTHEX_PLUGIN_SDK", sdk())
         .env("XDG_CACHE_HOME", kept.join("cache"))
         .stdin(Stdio::null());
