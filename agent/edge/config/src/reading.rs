@@ -118,7 +118,11 @@ pub(crate) fn resolve(directory: &Path, path: &str) -> PathBuf {
 
 /// For those who compare paths: absolute, without `.`.
 pub(crate) fn absolute(directory: &Path, path: &str) -> PathBuf {
-    let joined = resolve(directory, path);
+    let mut joined = resolve(directory, path);
+    if joined.as_os_str().is_empty() {
+        // The folder of a file that was named without any.
+        joined.push(".");
+    }
     std::path::absolute(&joined)
         .unwrap_or(joined)
         .components()
@@ -146,5 +150,26 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "may not be read (permission denied)".to_owned(),
         _ => format!("can't be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_named_without_a_folder_is_in_the_working_directory() {
+        let here = std::env::current_dir().unwrap();
+        for (directory, path, expected) in [
+            ("", "", here.clone()),
+            ("", ".", here.clone()),
+            ("", "a/b", here.join("a/b")),
+            ("./a", "b", here.join("a/b")),
+            ("/a", "b", "/a/b".into()),
+            ("a", "/b", "/b".into()),
+        ] {
+            let found = absolute(Path::new(directory), path);
+            assert_eq!(found, expected, "{directory:?} {path:?}");
+        }
     }
 }
