@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use narthex_plugin_sdk::Metrics;
+use narthex_plugin_sdk::{FileError, FileErrorCode, Metrics};
 
 use crate::descriptor::{Descriptor, counter};
 use crate::failure::{At, Failure};
@@ -231,8 +231,7 @@ pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Fa
     let paths: Vec<String> = devices.iter().map(path).collect();
     for ((device, path), text) in devices.iter().zip(&paths).zip(read_many(&paths)) {
         let text = match text {
-            // Not every folder is of a file system.
-            Err(error) if error.is_not_found() => continue,
+            Err(error) if is_of_no_file_system(&error) => continue,
             text => text.at(path)?,
         };
         for line in &LINES {
@@ -240,6 +239,14 @@ pub(crate) fn collect(machine: &Machine, metrics: &mut Metrics) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// Beside the folders of file systems is `stats`, whose `stats` is a file.
+fn is_of_no_file_system(error: &FileError) -> bool {
+    matches!(
+        error.code,
+        FileErrorCode::NotFound | FileErrorCode::NotADirectory
+    )
 }
 
 /// What a kernel doesn't write is 0.
@@ -260,7 +267,28 @@ fn give(line: &Line, device: &str, text: &str, metrics: &mut Metrics) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use narthex_plugin_sdk::{fake, testing};
+
     use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn the_statistics_of_all_file_systems_are_no_file_system() {
+        let host = fake::Host::install();
+        host.write("/sys/fs/xfs/stats/stats", "extent_alloc 1 2 3 4\n");
+        let config = narthex_plugin_sdk::config::parse("{}").unwrap();
+        let machine = Machine::new(&Options::new(config).unwrap()).unwrap();
+        let collected = || {
+            let mut metrics = Metrics::new();
+            collect(&machine, &mut metrics).unwrap();
+            testing::lines(&metrics.finish().unwrap())
+        };
+        assert!(collected().is_empty());
+        host.write("/sys/fs/xfs/sda1/stats/stats", "extent_alloc 1 2 3 4\n");
+        let lines = collected();
+        let first = r#"node_xfs_extent_allocation_extents_allocated_total{device="sda1"} 1"#;
+        assert!(lines.iter().any(|line| line == first), "{lines:?}");
+    }
 
     #[test]
     fn columns_are_counted() {
