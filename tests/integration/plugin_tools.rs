@@ -461,8 +461,13 @@ fn a_project_is_built_again_when_its_sources_change() {
     running.until("# HELP changing_queue_length Jobs that wait, by queue.\n");
     desk.write(source, first.replace("Jobs that wait", "Those that wait"));
     running.until("# HELP changing_queue_length Those that wait, by queue.\n");
+    // The change comes while it collects, and the collection is not lost.
+    let answer = Answer::Metrics(status.to_owned());
+    target.set(Answer::Never);
+    std::thread::sleep(Duration::from_millis(500));
     desk.write(source, first.replace("fn collect", "fn colect"));
     running.until("changing was not built; why is said above; the former one goes on");
+    target.set(answer);
     running.until("# HELP changing_queue_length Those that wait, by queue.\n");
     assert_eq!(running.end(), Some(0));
 }
@@ -576,6 +581,9 @@ fn a_grant_is_written_and_nothing_else() {
     let line = shown.lines().last().unwrap();
     let with_grant = own.replace("plugins:\n", &format!("plugins:\n  grants:\n{line}\n"));
     assert_eq!(desk.read("etc/narthex.yml"), with_grant);
+    let metric = plugin("custom-metric").display().to_string();
+    let nothing = desk.run(&["allow", &metric, "--write"]).printed;
+    assert_eq!(nothing, "plugin custom-metric needs no grant\n");
     let again = allow(&["--write"]).printed;
     assert!(again.contains("has all that it needs"), "{again}");
 

@@ -82,18 +82,33 @@ pub enum Failure {
 impl Failure {
     pub const NAMES: [&'static str; 4] = ["name", "connection", "tls", "timeout"];
 
+    const ALL: [Failure; 4] = [
+        Failure::Name,
+        Failure::Connection,
+        Failure::Tls,
+        Failure::Timeout,
+    ];
+
     pub fn of(name: &str) -> Option<Failure> {
-        let all = [
-            Failure::Name,
-            Failure::Connection,
-            Failure::Tls,
-            Failure::Timeout,
-        ];
-        let names = Failure::NAMES.into_iter().zip(all);
-        names
-            .filter(|(own, _)| *own == name)
-            .map(|(_, failure)| failure)
-            .next()
+        let at = Failure::NAMES.iter().position(|own| *own == name)?;
+        Failure::ALL.get(at).copied()
+    }
+
+    pub fn as_str(self) -> &'static str {
+        let at = Failure::ALL.iter().position(|own| *own == self);
+        at.and_then(|at| Failure::NAMES.get(at).copied())
+            .unwrap_or_default()
+    }
+
+    /// None where it says nothing of the server.
+    pub(crate) fn by_code(code: ErrorCode) -> Option<Failure> {
+        match code {
+            ErrorCode::Name => Some(Failure::Name),
+            ErrorCode::Connection => Some(Failure::Connection),
+            ErrorCode::Tls => Some(Failure::Tls),
+            ErrorCode::Timeout => Some(Failure::Timeout),
+            _ => None,
+        }
     }
 
     fn error(self, url: &str) -> HttpError {

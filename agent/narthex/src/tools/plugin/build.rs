@@ -38,10 +38,10 @@ impl Build {
         )?;
         let missing = plugin.missing(&Grant::default());
         match missing.is_empty() {
-            true => writeln!(out, "It needs no grant.")?,
+            true => writeln!(out, "it needs no grant")?,
             false => writeln!(
                 out,
-                "It waits until narthex.yml grants under plugins.grants:\n  {}",
+                "it waits until narthex.yml grants under plugins.grants:\n  {}",
                 plugin.grant_entry(&Grant::default())
             )?,
         }

@@ -100,7 +100,7 @@ impl New {
         }
         writeln!(
             out,
-            "Go on with:\n  cd {name}\n  narthex plugin test\n  narthex plugin run --grant-all"
+            "go on with:\n  cd {name}\n  narthex plugin test\n  narthex plugin run --grant-all"
         )?;
         Ok(())
     }

@@ -37,14 +37,17 @@ fn entry(
     if exchange.method != "GET" {
         yaml.push_str(&format!("  method: {}\n", exchange.method));
     }
-    let Answer::Given {
-        status,
-        headers,
-        body,
-        ..
-    } = &exchange.answer
-    else {
-        return Ok(());
+    let (status, headers, body) = match &exchange.answer {
+        Answer::Given {
+            status,
+            headers,
+            body,
+            ..
+        } => (status, headers, body),
+        Answer::Failed(failure) => {
+            yaml.push_str(&format!("  error: {}\n", failure.as_str()));
+            return Ok(());
+        }
     };
     yaml.push_str(&format!("  status: {status}\n"));
     let kept = |(name, _): &&(String, String)| !LEFT_OUT.contains(&name.as_str());
@@ -75,6 +78,8 @@ fn entry(
 
 #[cfg(test)]
 mod tests {
+    use narthex_plugin_host::replay::Failure;
+
     use super::*;
 
     #[test]
@@ -103,6 +108,7 @@ mod tests {
             ),
             exchange("POST", "http://a/b?c=d", answer(503, &[], &long)),
             exchange("GET", "http://a/", answer(204, &[], "")),
+            exchange("GET", "http://c/", Answer::Failed(Failure::Tls)),
         ];
         write(folder.path(), &recorded).unwrap();
         let case = narthex_config::plugin_case(folder.path()).unwrap();

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use narthex_extension::ExporterError;
 use narthex_model::{MetricFamily, TargetGroup, duration};
 use narthex_plugin_host::World;
 use narthex_plugin_host::workbench::{Instance, Loaded, Running, Trial};
 use narthex_watch::{Options, Watcher};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::permission::Permission;
@@ -55,9 +57,13 @@ enum Live {
 struct Exporter {
     /// None while it collects.
     instance: Option<Instance>,
+    collecting: Option<JoinHandle<Collected>>,
     /// When it is collected; at once the first time.
     ticks: Interval,
 }
+
+/// The instance comes back with what it gave, or why it gave nothing, and how long that took.
+type Collected = (Instance, Result<Vec<MetricFamily>, ExporterError>, Duration);
 
 /// Why it is no longer waited for.
 enum Next {
@@ -129,6 +135,7 @@ impl Run {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Live::Exporter(Box::new(Exporter {
             instance: Some(instance),
+            collecting: None,
             ticks,
         })))
     }
@@ -197,18 +204,24 @@ impl Live {
 }
 
 impl Exporter {
-    /// A collection that is given up while it is under way is the last one.
+    /// May be given up at any time: a collection that is under way is taken up again.
     async fn next(&mut self) -> Given {
-        self.ticks.tick().await;
-        let Some(mut instance) = self.instance.take() else {
+        if self.collecting.is_none() {
+            self.ticks.tick().await;
+            self.collecting = self.instance.take().map(|mut instance| {
+                tokio::task::spawn_blocking(move || {
+                    let begun = Instant::now();
+                    let collected = instance.collect();
+                    (instance, collected, begun.elapsed())
+                })
+            });
+        }
+        let Some(collecting) = &mut self.collecting else {
             return std::future::pending().await;
         };
-        let collecting = tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
-            let collected = instance.collect();
-            (instance, collected, begun.elapsed())
-        });
-        let (instance, collected, took) = match collecting.await {
+        let done = collecting.await;
+        self.collecting = None;
+        let (instance, collected, took) = match done {
             Ok(done) => done,
             Err(error) => return Given::Failure(error.to_string()),
         };
@@ -228,7 +241,8 @@ impl Given {
             Given::Metrics(families, took) => {
                 let samples: usize = families.iter().map(|family| family.metrics.len()).sum();
                 let took = took.as_secs_f64() * 1000.0;
-                text.push_str(&format!("# {samples} metrics in {took:.1} ms\n"));
+                let metrics = if samples == 1 { "metric" } else { "metrics" };
+                text.push_str(&format!("# {samples} {metrics} in {took:.1} ms\n"));
                 show::families(families, &mut text);
             }
             Given::Groups(groups) => {

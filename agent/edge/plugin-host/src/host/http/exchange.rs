@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::bindings::http::{ErrorCode, Head, HttpError};
 use crate::grant::Permits;
-use crate::replay::{Answer, Exchange, Replay};
+use crate::replay::{Answer, Exchange, Failure, Replay};
 use crate::shared::Shared;
 
 use super::clients::{Clients, combined, sets, without_secrets};
@@ -129,7 +129,11 @@ async fn send(ask: &Ask, timeout: Duration) -> Result<(Reply, bool), HttpError> 
         if matches!(error, Error::Refused { .. }) {
             ask.shared.metrics.note_refusal("http");
         }
-        http_error(&error)
+        let error = http_error(&error);
+        if let Some((replay, failure)) = replay.zip(Failure::by_code(error.code)) {
+            replay.keep(exchanged(ask, Answer::Failed(failure)));
+        }
+        error
     })?;
     match replay {
         Some(replay) => Ok((record(ask, replay, response).await?, may_follow)),
@@ -153,12 +157,16 @@ async fn record(ask: &Ask, replay: &Replay, response: Response) -> Result<Reply,
         body: body.map_err(|error| http_error(&error))?.into(),
         stays_open: false,
     };
-    replay.keep(Exchange {
+    replay.keep(exchanged(ask, answer.clone()));
+    Ok(Reply::Recorded(answer))
+}
+
+fn exchanged(ask: &Ask, answer: Answer) -> Exchange {
+    Exchange {
         method: ask.method.clone(),
         url: ask.url.to_string(),
-        answer: answer.clone(),
-    });
-    Ok(Reply::Recorded(answer))
+        answer,
+    }
 }
 
 /// An answer, from the world or from a recording of it.
