@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use crate::host::files::real_path;
+
 /// Paths are as the plugin sees them, but for [`Root::on_disk`]. Without a folder they are the
 /// machine's own.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,7 +13,7 @@ pub(crate) struct Root(pub(crate) Option<PathBuf>);
 impl Root {
     /// Where a path leads.
     pub(super) fn real(&self, path: &Path) -> io::Result<PathBuf> {
-        let real = self.on_disk(path).canonicalize()?;
+        let real = real_path(&self.on_disk(path))?;
         match &self.0 {
             None => Ok(real),
             Some(root) => match real.strip_prefix(root) {

@@ -3,8 +3,10 @@
 //! Keeps true: what is opened is what was judged. Between judging a path and opening it someone
 //! may put a symbolic link in its way, so the real path is opened without following any.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -151,14 +153,14 @@ impl State {
             return Ok((plain, opened?));
         }
         if known.is_none()
-            && let Some(real) = real_folder(folder)
-            && real != folder
+            && let Ok(real) = real_path(Path::new(folder))
+            && let Some(real) = real.to_str().filter(|real| *real != folder)
         {
             let mut folders = self.folders.borrow_mut();
             if folders.len() == FOLDERS {
                 folders.clear();
             }
-            folders.insert(folder.to_owned(), real);
+            folders.insert(folder.to_owned(), real.to_owned());
             drop(folders);
             return self.open(path, purpose);
         }
@@ -277,29 +279,27 @@ fn open_following_none(path: &Path, purpose: Purpose) -> Option<rustix::io::Resu
     }
 }
 
-/// Where a folder really lies. The kernel is asked once, and not for each part of the path.
+/// Where a path really leads. The kernel is asked once, and not for each part of the path.
 #[cfg(target_os = "linux")]
-fn real_folder(folder: &str) -> Option<String> {
+pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     use rustix::fd::AsRawFd;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let own = format!("/proc/self/fd/{}", opened.as_raw_fd());
-    let real = match rustix::fs::readlink(own, Vec::new()) {
-        Ok(real) => real.into_string().ok()?,
-        Err(_) => return canonical(folder),
+    let Ok(real) = rustix::fs::readlink(own, Vec::new()) else {
+        // Without /proc.
+        return path.canonicalize();
     };
-    // It says so of what lies where no path leads.
-    real.starts_with('/').then_some(real)
+    let real = PathBuf::from(OsString::from_vec(real.into_bytes()));
+    match real.is_absolute() {
+        true => Ok(real),
+        // It leads to a pipe or a socket, to which no path leads.
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn real_folder(folder: &str) -> Option<String> {
-    canonical(folder)
-}
-
-fn canonical(folder: &str) -> Option<String> {
-    let real = fs::canonicalize(folder).ok()?;
-    real.into_os_string().into_string().ok()
+pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -374,12 +374,18 @@ mod tests {
         // These need the longer way.
         assert!(open_plain(&root.join("a"), Purpose::Read).is_none());
         assert!(open_plain(&root.join("link/a"), Purpose::Read).is_none());
-        let text = |name: &str| root.join(name).to_str().unwrap().to_owned();
-        for folder in ["link", "real"] {
-            assert_eq!(real_folder(&text(folder)), Some(text("real")), "{folder}");
+        for (path, expected) in [
+            ("link", Some("real")),
+            ("real", Some("real")),
+            ("a", Some("real/a")),
+            ("link/a", Some("real/a")),
+            ("link/../real/./a", Some("real/a")),
+            ("missing", None),
+            ("real/a/b", None),
+        ] {
+            let real = real_path(&root.join(path)).ok();
+            assert_eq!(real, expected.map(|real| root.join(real)), "{path}");
         }
-        assert_eq!(real_folder(&text("a")), None);
-        assert_eq!(real_folder(&text("missing")), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Facts about the machine.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::bindings::plugin::CallError;
@@ -206,6 +206,27 @@ fn statfs(mount_point: &str) -> Result<Usage, String> {
 pub(crate) struct FileSystems {
     /// Mount points at which a call is under way that nobody waits for any longer.
     hanging: Arc<Mutex<BTreeSet<String>>>,
+    /// Has nothing to do, and is kept for the next who asks.
+    idle: Arc<Mutex<Option<Asker>>>,
+}
+
+/// A thread that asks. When it is dropped, it ends as soon as it can.
+struct Asker(Sender<Box<dyn FnOnce() + Send>>);
+
+impl Asker {
+    fn start() -> Option<Asker> {
+        let (jobs, todo) = channel::<Box<dyn FnOnce() + Send>>();
+        let started = std::thread::Builder::new()
+            .name("plugin-statfs".to_owned())
+            .spawn(move || todo.into_iter().for_each(|job| job()));
+        match started {
+            Ok(_) => Some(Asker(jobs)),
+            Err(error) => {
+                tracing::error!(%error, "no thread for asking file systems");
+                None
+            }
+        }
+    }
 }
 
 type Ask<A> = fn(&str) -> Result<A, String>;
@@ -232,7 +253,8 @@ impl FileSystems {
         }
         // One thread asks after the other; one that hangs is left behind with what it hangs in.
         while !open.is_empty() {
-            let receiver = self.start(open.clone(), ask);
+            let asker = self.lock_idle().take().or_else(Asker::start);
+            let receiver = self.start(asker.as_ref(), open.clone(), ask);
             let mut given_up = None;
             for (done, (at, mount_point)) in open.iter().enumerate() {
                 let answer = match receiver.recv_timeout(timeout) {
@@ -250,7 +272,10 @@ impl FileSystems {
             }
             match given_up {
                 Some(done) => drop(open.drain(..=done)),
-                None => break,
+                None => {
+                    *self.lock_idle() = asker;
+                    break;
+                }
             }
         }
         answers
@@ -259,8 +284,13 @@ impl FileSystems {
             .collect()
     }
 
+    fn lock_idle(&self) -> MutexGuard<'_, Option<Asker>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn start<A: Send + 'static>(
         &self,
+        asker: Option<&Asker>,
         open: Vec<(usize, String)>,
         ask: Ask<A>,
     ) -> Receiver<Result<A, String>> {
@@ -279,11 +309,9 @@ impl FileSystems {
                 }
             }
         };
-        let spawned = std::thread::Builder::new()
-            .name("plugin-statfs".to_owned())
-            .spawn(run);
-        if let Err(error) = spawned {
-            tracing::error!(%error, "no thread for asking file systems");
+        if let Some(Asker(jobs)) = asker {
+            // It takes jobs for as long as there is someone to give them.
+            let _ = jobs.send(Box::new(run));
         }
         receiver
     }
