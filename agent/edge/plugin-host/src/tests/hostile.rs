@@ -575,8 +575,9 @@ async fn whoever_fails_again_and_again_is_suspended() {
     let neighbour = Neighbour::start(&bench).await;
     bench.install("bad", &Guest::exporter().collect("unreachable").build());
     let exporter = bench.until_exporter("bad").await;
-    // The waits between the tries are 1, 2, 4, 8 and 16 s; two of them show that they grow.
-    for expected in [1.0, 2.0] {
+    // Between the tries are 1, 2, 4, 8 and 16 s.
+    for expected in 1..=6 {
+        let expected = f64::from(expected);
         super::until("another failure", || {
             bench
                 .metric("narthex_plugin_failures_in_a_row", &[("plugin", "bad")])
@@ -589,12 +590,17 @@ async fn whoever_fails_again_and_again_is_suspended() {
         })
         .await;
     }
-    bench.until_state("bad", PluginState::Failed).await;
-    let usage = bench.status("bad").unwrap().usage;
+    let usage = bench.until_state("bad", PluginState::Suspended).await.usage;
     assert!(
-        usage.failures_in_a_row >= 2 && usage.restarts >= 1,
+        usage.failures_in_a_row >= 6 && usage.restarts >= 5,
         "{usage:?}"
     );
+    let error = bench.collect("bad").await.unwrap_err().to_string();
+    let expected = "plugin bad failed 6 times in a row and is started again in ";
+    assert!(error.starts_with(expected), "{error}");
+    let state = [("plugin", "bad"), ("state", "suspended")];
+    let shown = || bench.metric("narthex_plugin_state", &state) == Some(1.0);
+    super::until("its state is shown", || shown().then_some(())).await;
     // A new file is tried at once.
     bench.install("bad", &Guest::exporter().gives("m", 2.0).build());
     bench.until_value("bad", 2.0).await;
