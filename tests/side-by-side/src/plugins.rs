@@ -26,6 +26,8 @@ const WARM_UP: Duration = Duration::from_secs(10);
 struct Figures {
     collections: f64,
     cpu_ms: f64,
+    /// Of the server with nothing to do, in a second.
+    idle_ms: f64,
     /// Of the exporter alone, where there is one.
     exporter_cpu_ms: f64,
     collect_ms: f64,
@@ -46,6 +48,8 @@ pub(crate) fn compare(arguments: &Arguments) -> Result<()> {
         collectors.len()
     ));
     let time = Duration::from_secs(seconds);
+    let idle = [tools.join("prometheus"), narthex.clone()].map(|program| idle_ms(&program));
+    let [peer_idle, our_idle] = idle;
     let peer = peer(
         &tools.join("prometheus"),
         &exporter,
@@ -54,8 +58,32 @@ pub(crate) fn compare(arguments: &Arguments) -> Result<()> {
         time,
     )?;
     let ours = ours(&narthex, &plugin, &collectors, interval, time)?;
-    show(&ours, &peer);
+    let (our_idle, peer_idle) = (our_idle?, peer_idle?);
+    show(
+        &Figures {
+            idle_ms: our_idle,
+            ..ours
+        },
+        &Figures {
+            idle_ms: peer_idle,
+            ..peer
+        },
+        interval as f64,
+    );
     Ok(())
+}
+
+/// CPU milliseconds that a server without anything to do takes in a second.
+fn idle_ms(program: &Path) -> Result<f64> {
+    const TIME: Duration = Duration::from_secs(30);
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("prometheus.yml"), "")?;
+    let mut server = Server::start(program, folder.path())?;
+    server.wait_ready()?;
+    std::thread::sleep(WARM_UP);
+    let before = server.cpu_seconds()?;
+    std::thread::sleep(TIME);
+    Ok((server.cpu_seconds()? - before) * 1000.0 / TIME.as_secs_f64())
 }
 
 /// Those that run on this machine on both sides.
@@ -185,6 +213,7 @@ fn measure(
     Ok(Figures {
         collections,
         cpu_ms: cpu * 1000.0 / collections,
+        idle_ms: 0.0,
         exporter_cpu_ms: exporter_cpu * 1000.0 / collections,
         collect_ms: of_metric("scrape_duration_seconds")? * 1000.0,
         samples: of_metric("scrape_samples_scraped")?,
@@ -192,7 +221,8 @@ fn measure(
     })
 }
 
-fn show(ours: &Figures, peer: &Figures) {
+fn show(ours: &Figures, peer: &Figures, interval: f64) {
+    let alone = |figures: &Figures| figures.cpu_ms - figures.idle_ms * interval;
     print(&format!(
         "{} and {} collections; of Prometheus's side, {:.2} ms of CPU are the exporter's",
         ours.collections, peer.collections, peer.exporter_cpu_ms
@@ -204,6 +234,11 @@ fn show(ours: &Figures, peer: &Figures) {
     print("|---|--:|--:|--:|");
     for (name, ours, peer) in [
         ("CPU, ms", ours.cpu_ms, peer.cpu_ms),
+        (
+            "the same without what the server takes when idle, ms",
+            alone(ours),
+            alone(peer),
+        ),
         (
             "from the question to the answer, ms",
             ours.collect_ms,
