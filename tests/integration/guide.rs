@@ -79,7 +79,8 @@ fn matches(pattern: &str, line: &str) -> bool {
 /// Someone who follows the page.
 struct Reader {
     folder: PathBuf,
-    port: u16,
+    /// In the place of the page's; taken when it is needed, as it may not stay free for long.
+    port: Option<u16>,
     running: Vec<Child>,
 }
 
@@ -97,7 +98,11 @@ impl Reader {
 
     fn run(&mut self, command: &str, shown: &str) {
         println!("$ {command}");
-        let command = command.replace(":9090", &format!(":{}", self.port));
+        let mut command = command.to_owned();
+        if command.contains(":9090") {
+            let port = *self.port.get_or_insert_with(free_port);
+            command = command.replace(":9090", &format!(":{port}"));
+        }
         if let Some(folder) = command.strip_prefix("cd ") {
             self.folder = self.folder.join(folder).canonicalize().unwrap();
         } else if let Some(command) = command.strip_suffix(" &") {
@@ -144,7 +149,7 @@ fn the_guide_does_what_it_says() {
     let desk = Desk::at("guide");
     let mut reader = Reader {
         folder: desk.folder,
-        port: free_port(),
+        port: None,
         running: Vec::new(),
     };
     let steps = steps(PAGE);

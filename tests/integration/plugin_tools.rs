@@ -25,6 +25,7 @@ pub(crate) fn environment(command: &mut Command) {
     command
         .env("PATH", path)
         .env("CARGO_TARGET_DIR", kept.join("written-plugins"))
+        .env("LC_ALL", "C")
         .env("CARGO_NET_OFFLINE", "true")
         // What is built takes less room so.
         .env("CARGO_INCREMENTAL", "0")

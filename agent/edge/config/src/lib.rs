@@ -9,6 +9,9 @@
 //! against tables of fields (`schema`), and builders read the checked tree into the plain types of
 //! the parts. All parts compare with `==`, so whoever reloads restarts only what differs.
 //!
+//! Besides, it reads what else is YAML: grants on the command line, and the recorded cases of plugins
+//! ([`plugin_case()`]).
+//!
 //! Knows YAML, and is the only one. Doesn't know when to load (the binary watches
 //! [`Loaded::watched`]) or what the parts do with their configuration.
 
