@@ -111,6 +111,7 @@ bench-promql: side-by-side
 
 bench-plugins: side-by-side plugins
 	tools=$$(tests/get-tools.sh)
-	cargo bench -p narthex-plugin-host
+	# With the agent, so that wasmtime is not compiled once more with other features.
+	cargo bench -p narthex -p narthex-plugin-host --bench host
 	$(TARGET)/release/narthex-side-by-side plugins --narthex $(TARGET)/release/narthex --tools $$tools \
 		--plugins $(TARGET)/plugins $(BENCH)
