@@ -41,7 +41,7 @@ impl Default for Options {
         Options {
             debounce_ms: 250,
             max_delay_ms: 2000,
-            poll_ms: 2000,
+            poll_ms: 5000,
         }
     }
 }

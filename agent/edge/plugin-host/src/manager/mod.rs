@@ -41,7 +41,7 @@ const COMMANDS: usize = 4;
 
 /// How often to look without having been told to. The watcher tells of what differs from what it
 /// told before; a file that came and went in between is only seen by looking.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The host did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
