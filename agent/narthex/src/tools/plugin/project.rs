@@ -66,7 +66,7 @@ pub(crate) struct Project {
     pub(crate) name: String,
     package: String,
     /// As cargo names the library's file.
-    library: String,
+    crate_name: String,
     target_directory: PathBuf,
 }
 
@@ -135,7 +135,7 @@ impl Project {
         Ok(Project {
             folder: folder.to_owned(),
             name: name.unwrap_or(&package.name).to_owned(),
-            library: library.name.replace('-', "_"),
+            crate_name: library.name.replace('-', "_"),
             target_directory: metadata.target_directory,
             package: package.name,
         })
@@ -211,7 +211,7 @@ impl Project {
             Profile::Debug => "debug",
         };
         let built = Path::new(printed.trim()).join(below);
-        let built = built.join(format!("{}.wasm", self.library));
+        let built = built.join(format!("{}.wasm", self.crate_name));
         let to = self.wasm();
         let new = to.with_extension("wasm.new");
         std::fs::copy(&built, &new)
