@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lanes::{SumLanes, each, split};
+use super::lanes::{Lanes, SumLanes, each, split};
 use super::rate::{count, seconds};
 use super::slide::{LANES, Windows};
 use super::{Window, WindowFunction};
@@ -48,13 +48,15 @@ impl Regression {
         Line::of([x, xx, y, xy], window.values.len())
     }
 
-    /// What [`Regression::line`] gives for each of windows side by side.
-    fn lines(&self, windows: &[Window<'_>; LANES]) -> [Line; LANES] {
+    /// What [`Regression::line`] gives for each of windows side by side. `seconds_of` is room for
+    /// their times.
+    fn lines(&self, windows: &[Window<'_>; LANES], seconds_of: &mut Vec<Lanes>) -> [Line; LANES] {
         let origins_ms = windows.each_ref().map(|window| self.origin_ms(window));
         let lengths = windows.each_ref().map(|window| window.values.len());
         let (values, more_values) = split(windows.each_ref().map(|window| window.values));
         let (times_ms, more_times_ms) = split(windows.each_ref().map(|window| window.times_ms));
-        let mut seconds_of = vec![[0.0; LANES]; values[0].len()];
+        seconds_of.clear();
+        seconds_of.resize(values[0].len(), [0.0; LANES]);
         let [mut sum_x, mut sum_xx, mut sum_y, mut sum_xy] = [const { SumLanes::new() }; 4];
         // Two sums at a time: so many stay in the processor's registers.
         for (at, x) in seconds_of.iter_mut().enumerate() {
@@ -102,8 +104,9 @@ impl WindowFunction for Regression {
         column: &mut Column,
     ) -> Result<(), QueryError> {
         let (lanes, rest) = windows.in_lanes();
+        let mut seconds_of = Vec::new();
         for windows in lanes {
-            let lines = self.lines(&windows);
+            let lines = self.lines(&windows, &mut seconds_of);
             for (window, line) in windows.iter().zip(lines) {
                 if window.values.len() > 1 {
                     let line = Line::level(window.values).unwrap_or(line);
